@@ -1,0 +1,266 @@
+// Package pushdoctor holds the words that its other packages share: what a job's
+// log says of the job (Facts), what failed in it (Finding) and what to do about
+// it (Hint). It has no behaviour beyond its closed sets, and it imports nothing.
+//
+// The sets are label values of metrics and field values of JSON, so a change of a
+// value is a breaking change.
+package pushdoctor
+
+import (
+	"slices"
+	"time"
+)
+
+// A Cause says why a push failed.
+type Cause string
+
+// The causes. docs/causes.md says by which evidence each of them is proven.
+const (
+	CauseCredentialsMissing        Cause = "credentials_missing"
+	CauseCredentialsInvalid        Cause = "credentials_invalid"
+	CauseCredentialsExpired        Cause = "credentials_expired"
+	CauseUnauthorized              Cause = "unauthorized"
+	CauseWorkflowPermissionMissing Cause = "workflow_permission_missing"
+	CauseTokenScopeMissing         Cause = "token_scope_missing"
+	CausePackageAccessDenied       Cause = "package_access_denied"
+	CausePackageCreationDenied     Cause = "package_creation_denied"
+	CauseIAMDenied                 Cause = "iam_denied"
+	CauseSSORequired               Cause = "sso_required"
+	CauseNetworkBlocked            Cause = "network_blocked"
+	CausePolicyDenied              Cause = "policy_denied"
+	CausePermissionDenied          Cause = "permission_denied"
+	CauseRepositoryNotFound        Cause = "repository_not_found"
+	CauseContentNotFound           Cause = "content_not_found"
+	CauseInvalidReference          Cause = "invalid_reference"
+	CauseLocalImageMissing         Cause = "local_image_missing"
+	CauseTagImmutable              Cause = "tag_immutable"
+	CauseRateLimited               Cause = "rate_limited"
+	CauseQuotaExceeded             Cause = "quota_exceeded"
+	CausePayloadTooLarge           Cause = "payload_too_large"
+	CauseManifestRejected          Cause = "manifest_rejected"
+	CauseUploadRejected            Cause = "upload_rejected"
+	CauseRegistryUnavailable       Cause = "registry_unavailable"
+	CauseTimeout                   Cause = "timeout"
+	CauseConnectionLost            Cause = "connection_lost"
+	CauseConnectionRefused         Cause = "connection_refused"
+	CauseDNSFailure                Cause = "dns_failure"
+	CauseTLSFailure                Cause = "tls_failure"
+	CauseDiskFull                  Cause = "disk_full"
+	CauseDaemonFailure             Cause = "daemon_failure"
+	CauseExporterUnsupported       Cause = "exporter_unsupported"
+	CauseUnknown                   Cause = "unknown"
+)
+
+// Causes are all causes, those about credentials and rights first, CauseUnknown last.
+var Causes = []Cause{
+	CauseCredentialsMissing, CauseCredentialsInvalid, CauseCredentialsExpired, CauseUnauthorized,
+	CauseWorkflowPermissionMissing, CauseTokenScopeMissing, CausePackageAccessDenied,
+	CausePackageCreationDenied, CauseIAMDenied, CauseSSORequired, CauseNetworkBlocked,
+	CausePolicyDenied, CausePermissionDenied, CauseRepositoryNotFound, CauseContentNotFound,
+	CauseInvalidReference, CauseLocalImageMissing, CauseTagImmutable, CauseRateLimited,
+	CauseQuotaExceeded, CausePayloadTooLarge, CauseManifestRejected, CauseUploadRejected,
+	CauseRegistryUnavailable, CauseTimeout, CauseConnectionLost, CauseConnectionRefused,
+	CauseDNSFailure, CauseTLSFailure, CauseDiskFull, CauseDaemonFailure,
+	CauseExporterUnsupported, CauseUnknown,
+}
+
+// A Registry says which product answered, or was to answer.
+type Registry string
+
+// The registries. RegistryOther is a host of a product that is not here;
+// RegistryUnknown means that the log names no host.
+const (
+	RegistryGHCR           Registry = "ghcr"
+	RegistryGitHubPackages Registry = "github_packages"
+	RegistryDockerHub      Registry = "dockerhub"
+	RegistryECR            Registry = "ecr"
+	RegistryECRPublic      Registry = "ecr_public"
+	RegistryGAR            Registry = "gar"
+	RegistryGCR            Registry = "gcr"
+	RegistryACR            Registry = "acr"
+	RegistryGitLab         Registry = "gitlab"
+	RegistryQuay           Registry = "quay"
+	RegistryHarbor         Registry = "harbor"
+	RegistryArtifactory    Registry = "artifactory"
+	RegistryNexus          Registry = "nexus"
+	RegistryDOCR           Registry = "docr"
+	RegistryOCIR           Registry = "ocir"
+	RegistryICR            Registry = "icr"
+	RegistryLocal          Registry = "local"
+	RegistryOther          Registry = "other"
+	RegistryUnknown        Registry = "unknown"
+)
+
+// Registries are all registries, RegistryUnknown last.
+var Registries = []Registry{
+	RegistryGHCR, RegistryGitHubPackages, RegistryDockerHub, RegistryECR, RegistryECRPublic,
+	RegistryGAR, RegistryGCR, RegistryACR, RegistryGitLab, RegistryQuay, RegistryHarbor,
+	RegistryArtifactory, RegistryNexus, RegistryDOCR, RegistryOCIR, RegistryICR, RegistryLocal,
+	RegistryOther, RegistryUnknown,
+}
+
+// A Client is the program that pushed.
+type Client string
+
+// The clients. ClientBuildx is BuildKit by any front end.
+const (
+	ClientDocker     Client = "docker"
+	ClientBuildx     Client = "buildx"
+	ClientCompose    Client = "compose"
+	ClientPodman     Client = "podman"
+	ClientBuildah    Client = "buildah"
+	ClientSkopeo     Client = "skopeo"
+	ClientCrane      Client = "crane"
+	ClientKo         Client = "ko"
+	ClientKaniko     Client = "kaniko"
+	ClientOras       Client = "oras"
+	ClientHelm       Client = "helm"
+	ClientJib        Client = "jib"
+	ClientPack       Client = "pack"
+	ClientCosign     Client = "cosign"
+	ClientGoreleaser Client = "goreleaser"
+	ClientOther      Client = "other"
+)
+
+// Clients are all clients, ClientOther last.
+var Clients = []Client{
+	ClientDocker, ClientBuildx, ClientCompose, ClientPodman, ClientBuildah, ClientSkopeo,
+	ClientCrane, ClientKo, ClientKaniko, ClientOras, ClientHelm, ClientJib, ClientPack,
+	ClientCosign, ClientGoreleaser, ClientOther,
+}
+
+// An Operation is the part of a push that failed.
+type Operation string
+
+// The operations. OperationPush is a push of which the error does not show the part.
+const (
+	OperationLogin       Operation = "login"
+	OperationToken       Operation = "token"        // the token endpoint
+	OperationUpload      Operation = "upload"       // blobs
+	OperationManifest    Operation = "manifest"     //
+	OperationCacheExport Operation = "cache_export" //
+	OperationReference   Operation = "reference"    // the name, before any request
+	OperationSign        Operation = "sign"         // a signature, attestation or SBOM beside the image
+	OperationPush        Operation = "push"
+)
+
+// Operations are all operations, OperationPush last.
+var Operations = []Operation{
+	OperationLogin, OperationToken, OperationUpload, OperationManifest, OperationCacheExport,
+	OperationReference, OperationSign, OperationPush,
+}
+
+// A StatusSource says how an HTTP status is known.
+type StatusSource string
+
+// The sources of a status.
+const (
+	StatusExplicit StatusSource = "explicit" // the number stands in the log
+	StatusImplied  StatusSource = "implied"  // by a registry error code
+	StatusNone     StatusSource = "none"     // there was no answer, or none that the log shows
+)
+
+// An EvidenceKind says what a quoted line speaks of.
+type EvidenceKind string
+
+// The kinds of evidence.
+const (
+	EvidenceAnswer EvidenceKind = "answer" // the client's or the registry's own words
+	EvidenceToken  EvidenceKind = "token"  // the table of the job token's rights, or its absence of one
+	EvidenceLogin  EvidenceKind = "login"  // a login that was made, refused, or made to another host
+	EvidenceFile   EvidenceKind = "file"   // the workflow file
+)
+
+// Evidence is one line of the log, as it stands there but for ANSI sequences and secrets:
+// a secret is replaced by "<redacted>", and a long line is cut at its end.
+type Evidence struct {
+	Kind EvidenceKind `json:"kind"`
+	Line int          `json:"line"` // counted from 1
+	Text string       `json:"text"`
+}
+
+// A Login is one attempt to log in to a registry that the log shows.
+type Login struct {
+	Host string `json:"host"` // lower case, "docker.io" for Docker Hub, "***" where it is masked
+	User string `json:"user,omitempty"`
+	OK   bool   `json:"ok"`
+	Line int    `json:"line"` // of the login's outcome, counted from 1
+}
+
+// Facts are what a job's log says of the job itself, apart from any failure.
+// The zero value of a field means that the log does not say.
+type Facts struct {
+	// Token holds the rights of the job's GITHUB_TOKEN by lower-case scope ("contents": "read").
+	// It is nil where the log has no table of them; where it has one, "packages" is always set.
+	Token map[string]string `json:"token,omitempty"`
+	// SecretSource is "Actions", "Dependabot", or "None" (a pull request from a fork).
+	SecretSource string  `json:"secret_source,omitempty"`
+	Logins       []Login `json:"logins,omitempty"`
+	Repository   string  `json:"repository,omitempty"` // owner/name
+	Ref          string  `json:"ref,omitempty"`        // refs/heads/main
+	// Pushed are the images that the job pushed well, in order, each once.
+	Pushed []string `json:"pushed,omitempty"`
+	Runner string   `json:"runner,omitempty"` // "github-hosted" or "self-hosted"
+	// Whole says that the log begins with the job's preamble: what is not in it did not happen.
+	Whole bool `json:"whole,omitempty"`
+	// TokenLine is the line of the token table that speaks of packages or, where none does, its first row.
+	TokenLine Evidence `json:"-"`
+}
+
+// A Job says which job of which run a log belongs to. All of it comes from GitHub; it is empty for a file.
+type Job struct {
+	Repository  string    `json:"repository,omitempty"` // owner/name
+	Workflow    string    `json:"workflow,omitempty"`   // the workflow file's base name
+	RunID       int64     `json:"run_id,omitempty"`
+	RunAttempt  int       `json:"run_attempt,omitempty"`
+	JobID       int64     `json:"job_id,omitempty"`
+	Name        string    `json:"job,omitempty"`
+	Branch      string    `json:"branch,omitempty"`
+	Event       string    `json:"event,omitempty"`
+	URL         string    `json:"url,omitempty"`
+	CompletedAt time.Time `json:"completed_at,omitzero"`
+}
+
+// A Finding is one failed attempt to get an image into a registry. However often the
+// log prints a failure, and however often a client retries it, it is one Finding.
+type Finding struct {
+	Registry     Registry     `json:"registry"`
+	Host         string       `json:"host"`  // "" where the log does not name it, "***" where it is masked
+	Image        string       `json:"image"` // as far as the log names it
+	Client       Client       `json:"client"`
+	Operation    Operation    `json:"operation"`
+	Status       int          `json:"status"` // 0: there was no answer, or none that the log shows
+	StatusSource StatusSource `json:"status_source"`
+	Cause        Cause        `json:"cause"`
+	Confidence   float64      `json:"confidence"` // that Cause is right, in (0, 1]
+	Recovered    bool         `json:"recovered"`  // the same job pushed the same image later
+	Step         string       `json:"step"`       // the title of the step's group, "Run docker/build-push-action@v6"
+	Line         int          `json:"line"`       // of the decisive answer, counted from 1
+	Time         time.Time    `json:"time,omitzero"`
+	Message      string       `json:"message"` // the answer without the client's frame, redacted and cut
+	Rule         string       `json:"rule"`    // the id of the rule that decided
+	Evidence     []Evidence   `json:"evidence"`
+}
+
+// A Hint is one thing to do about a finding.
+type Hint struct {
+	ID         string   `json:"id"`
+	Cause      Cause    `json:"cause"` // the cause that the hint cures
+	Title      string   `json:"title"`
+	Confidence float64  `json:"confidence"` // that doing it cures, in (0, 1]
+	Steps      []string `json:"steps"`
+	Patch      string   `json:"patch,omitempty"` // YAML or commands to paste
+	Docs       []string `json:"docs,omitempty"`  // addresses
+}
+
+// Valid reports whether c is one of Causes.
+func (c Cause) Valid() bool { return slices.Contains(Causes, c) }
+
+// Valid reports whether r is one of Registries.
+func (r Registry) Valid() bool { return slices.Contains(Registries, r) }
+
+// Valid reports whether c is one of Clients.
+func (c Client) Valid() bool { return slices.Contains(Clients, c) }
+
+// Valid reports whether o is one of Operations.
+func (o Operation) Valid() bool { return slices.Contains(Operations, o) }
