@@ -1,0 +1,316 @@
+// Package classifier turns the lines of a job's log into findings. It takes the clients' wordings apart
+// (frame.go), follows what a step is doing so that a bare "denied" is known to be a push's (context.go),
+// asks the rules what an answer proves (rules.yaml), folds the copies of one failure into one finding
+// (fold.go) and lets the job's facts decide where the answer alone does not (facts.go). It quotes lines
+// only after redaction, and it does no I/O beyond reading the log it is given.
+package classifier
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/akkospace/pushdoctor"
+	"github.com/akkospace/pushdoctor/parser"
+)
+
+// MaxFindings is how many findings of one log are kept; the others are counted.
+const MaxFindings = 100
+
+// A Report is what one log says.
+type Report struct {
+	Facts    pushdoctor.Facts
+	Findings []pushdoctor.Finding // by line, at most MaxFindings
+	More     int                  // findings beyond those, of different images or steps
+}
+
+// Classify reads a log to its end and reports what failed in it. The error is the reader's alone; the
+// report then holds what was read before it. A log of several jobs (gh run view --log) gives the findings
+// of all, and the facts of the last.
+func (r *Rules) Classify(log *parser.Log) (Report, error) { return r.classify(log, nil) }
+
+// Explain is Classify, and writes to w for each line that was looked at which rules looked, which matched
+// and why the winner won. What it quotes is redacted and holds no control characters.
+func (r *Rules) Explain(log *parser.Log, w io.Writer) (Report, error) { return r.classify(log, w) }
+
+func (r *Rules) classify(log *parser.Log, explain io.Writer) (Report, error) {
+	s := &state{rules: r, log: log, explain: explain}
+	for ln := range log.Lines() {
+		s.read(ln)
+	}
+	s.endStep()
+	return s.report(), log.Err()
+}
+
+// state is one pass over one log.
+type state struct {
+	rules    *Rules
+	log      *parser.Log
+	explain  io.Writer
+	step     step
+	job      string
+	failures []*failure
+	more     int
+	pushed   []string
+	isPushed map[string]bool
+}
+
+// read is the way of one line.
+func (s *state) read(ln parser.Line) {
+	if ln.Step != s.step.number || ln.Job != s.job {
+		s.endStep()
+		s.step = step{number: ln.Step, title: ln.Title}
+		s.job = ln.Job
+		s.step.login = loginAction.MatchString(ln.Title)
+		s.command(strings.TrimPrefix(ln.Title, "Run "), true)
+	}
+	if ln.Post || ln.Text == "" {
+		return
+	}
+	switch ln.Kind {
+	case parser.Script:
+		s.script(ln.Text)
+		return
+	case parser.Group, parser.EndGroup, parser.Debug, parser.Section:
+		return
+	case parser.Command:
+		s.command(ln.Text, true)
+		return
+	}
+	if s.step.window > 0 {
+		s.step.window--
+		s.continues(ln)
+	}
+	if !s.interesting(ln) {
+		return
+	}
+	if s.observe(ln) {
+		return
+	}
+	a, ok := read(ln)
+	a.failed = a.failed || ok
+	s.judgeLine(a, ok)
+}
+
+// interesting is the gate before all else: nearly every line of a log stops here.
+func (s *state) interesting(ln parser.Line) bool {
+	text := ln.Text
+	switch {
+	case text[0] == '#' && len(text) > 1 && '0' <= text[1] && text[1] <= '9':
+		return true
+	case s.step.docker != nil && !s.step.docker.done, s.step.frameImage != "":
+		return true
+	case ln.Kind == parser.Error:
+		return true
+	}
+	return s.rules.filter.match(text) || startsWithCode(text)
+}
+
+// startsWithCode reports whether a line begins with a registry's error code, as docker prints it.
+func startsWithCode(text string) bool {
+	text = strings.TrimLeft(text, " \t")
+	for _, prefix := range []string{"ERROR: ", "error: ", "Error: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	word := text
+	if i := strings.IndexByte(text[:min(len(text), 24)], ':'); i > 0 {
+		word = text[:i]
+	}
+	if len(word) > 24 {
+		return false
+	}
+	_, ok := codes[lower(word)]
+	return ok
+}
+
+// judgeLine decides what a line is: an answer in a push's context, a line that a rule knows by itself, or nothing.
+func (s *state) judgeLine(a answer, framed bool) {
+	message := lower(a.message)
+	if strings.Contains(message, "context canceled") {
+		// The other half of a build that failed elsewhere: a consequence, never a cause.
+		s.tracef(a.line, "a consequence: another part of the build failed first")
+		return
+	}
+	if framed {
+		s.place(&a)
+	}
+	alone := s.rules.loner(&a, s)
+	switch {
+	case a.dir == pull && (alone == nil || framed):
+		s.tracef(a.line, "no push: the line speaks of a pull, a build step or another service")
+		return
+	case alone != nil:
+		if a.dir == undecided {
+			s.place(&a)
+		}
+		if a.dir == pull {
+			return
+		}
+		a.dir = push
+	case !framed:
+		// docker push prints some failures as a bare word or two.
+		if d := s.step.docker; d == nil || d.done || len(a.line.Text) > maxExcerpt {
+			return
+		}
+		a.dir, a.client = push, s.step.docker.client
+	}
+	s.decorate(&a)
+	if !s.judge(&a) {
+		return
+	}
+	if a.dir == undecided {
+		if len(s.step.undecided) < MaxFindings {
+			s.step.undecided = append(s.step.undecided, a)
+		}
+		return
+	}
+	s.fold(a)
+}
+
+// loner is the first rule that knows a line by itself to be a failed push.
+func (r *Rules) loner(a *answer, s *state) *rule {
+	line, message := lower(a.line.Text), lower(a.message)
+	for _, ru := range r.rules {
+		if ru.alone && ru.speaks(line, message) && (ru.read == nil || ru.read.MatchString(a.line.Text)) && ru.when.holds(func(w string) string { return s.word(a, w) }) {
+			return ru
+		}
+	}
+	return nil
+}
+
+// judge asks the rules, the first of which to match decides. It reports false if none does and no frame
+// says that something failed.
+func (s *state) judge(a *answer) bool {
+	line, message := lower(a.line.Text), lower(a.message)
+	a.registry = registryOf(a.host)
+	if a.registry == pushdoctor.RegistryUnknown || a.registry == pushdoctor.RegistryOther {
+		for _, w := range s.rules.wordings {
+			if strings.Contains(line, w.literal) {
+				a.registry = w.registry
+				break
+			}
+		}
+	}
+	for _, ru := range s.rules.rules {
+		if !ru.speaks(line, message) {
+			continue
+		}
+		if !ru.when.holds(func(w string) string { return s.word(a, w) }) {
+			s.tracef(a.line, "rule %s: the literal is there, but not: %s", ru.id, ru.when)
+			continue
+		}
+		if ru.read != nil {
+			m := ru.read.FindStringSubmatch(a.line.Text)
+			if m == nil {
+				s.tracef(a.line, "rule %s: the literal is there, its expression does not match", ru.id)
+				continue
+			}
+			ru.fill(a, m)
+		}
+		s.tracef(a.line, "rule %s matched: %s, confidence %.2f", ru.id, ru.cause, ru.confidence)
+		a.rule, a.cause, a.confidence = ru, ru.cause, ru.confidence
+		ru.say(a)
+		return true
+	}
+	if !a.failed {
+		return false
+	}
+	a.cause, a.confidence = pushdoctor.CauseUnknown, 0.55
+	s.tracef(a.line, "no rule matched: a push failed and the line does not say why")
+	return true
+}
+
+// fill takes what the rule's expression reads.
+func (ru *rule) fill(a *answer, m []string) {
+	for i, name := range ru.read.SubexpNames() {
+		if m[i] == "" {
+			continue
+		}
+		switch name {
+		case "image":
+			if a.image == "" || ru.alone {
+				a.image = cleanImage(m[i])
+				if a.host == "" {
+					a.host = hostOf(a.image)
+				}
+			}
+		case "host":
+			a.host = lower(m[i])
+		case "status":
+			a.setStatus(m[i])
+		}
+	}
+	if r := registryOf(a.host); a.registry == pushdoctor.RegistryUnknown || a.registry == "" {
+		a.registry = r
+	}
+}
+
+// say takes what the rule knows beyond the cause.
+func (ru *rule) say(a *answer) {
+	if ru.says.registry != "" && (a.registry == pushdoctor.RegistryUnknown || a.registry == pushdoctor.RegistryOther) {
+		a.registry = ru.says.registry
+	}
+	if ru.says.operation != "" && opOutranks(ru.says.operation, a.operation) {
+		a.operation = ru.says.operation
+	}
+	if ru.says.client != "" && !a.strong {
+		a.client = ru.says.client
+	}
+	if ru.says.status != 0 && (a.status == 0 || a.statusSource == pushdoctor.StatusImplied) {
+		a.status, a.statusSource = ru.says.status, pushdoctor.StatusImplied
+	}
+}
+
+// word is the value of a condition's word for an answer.
+func (s *state) word(a *answer, word string) string {
+	switch word {
+	case "registry":
+		if a.registry == "" {
+			return string(registryOf(a.host))
+		}
+		return string(a.registry)
+	case "client":
+		return string(a.client)
+	case "operation":
+		if a.operation == "" {
+			return string(pushdoctor.OperationPush)
+		}
+		return string(a.operation)
+	case "status":
+		return fmt.Sprint(a.status)
+	case "code":
+		return orElse(a.code, "none")
+	case "method":
+		return orElse(a.method, "none")
+	case "body":
+		if a.html {
+			return "html"
+		}
+		return "none"
+	case "anonymous":
+		return fmt.Sprint(a.anonymous)
+	case "image":
+		if name := repositoryKey(a.image); hostOf(a.image) == "ghcr.io" && strings.Count(name, "/") == 1 {
+			return "no_owner"
+		}
+		return "other"
+	case "step":
+		if s.step.login {
+			return "login"
+		}
+		return "other"
+	case "push":
+		if s.step.asked {
+			return "asked"
+		}
+		return "unknown"
+	}
+	return s.factWord(word, a.host, a.image)
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

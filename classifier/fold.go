@@ -1,0 +1,570 @@
+package classifier
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/akkospace/pushdoctor"
+	"github.com/akkospace/pushdoctor/parser"
+	"github.com/akkospace/pushdoctor/redact"
+)
+
+const (
+	maxExcerpt  = 400 // bytes of a quoted line
+	maxMessage  = 300 // bytes of a finding's message
+	maxName     = 255 // bytes of an image's name in a finding
+	maxEvidence = 4   // lines quoted for one finding, the facts' apart
+	maxPushed   = 200
+)
+
+// A failure is one failed push while its copies are still coming in.
+type failure struct {
+	answer    // the decisive one
+	first     int
+	step      int
+	title     string
+	lines     []parser.Line // quoted: the decisive line, then others that add something
+	texts     []string      // of what was folded into it, to know copies by
+	recovered bool
+	push      *dockerPush
+	facts     pushdoctor.Facts // when it failed: logins that come later do not count
+	shown     bool
+}
+
+// place works out what an answer belongs to: which way it goes, which image and which client.
+func (s *state) place(a *answer) {
+	st := &s.step
+	kind := vertexUnknown
+	if v := st.vertices[a.vertex]; v != nil {
+		kind = v.kind
+	} else if a.vertex == "" && a.client == pushdoctor.ClientBuildx {
+		kind = st.block
+	}
+	daemonPing := a.client == pushdoctor.ClientDocker && a.url != "" && strings.HasSuffix(strings.TrimRight(a.url, "/"), "/v2") ||
+		strings.Contains(lower(a.line.Text), "error response from daemon: login") || strings.Contains(a.url, "/v1/users")
+	if a.dir == undecided {
+		switch {
+		case kind == vertexOther:
+			a.dir = pull
+		case kind == vertexImage, kind == vertexCache:
+			a.dir = push
+		case st.docker != nil && !st.docker.done:
+			a.dir = push
+		case a.client == pushdoctor.ClientOras && st.cmd.verb != verbPull, st.frameImage != "":
+			a.dir = push
+		case st.cmd.verb == verbPull:
+			a.dir = pull
+		case daemonPing:
+			a.dir = push
+		case st.cmd.verb == verbPush, st.cmd.verb == verbLogin:
+			a.dir = push
+		}
+	} else if a.dir == push && kind == vertexOther && a.operation != pushdoctor.OperationCacheExport {
+		a.dir = pull
+	}
+	if kind == vertexCache {
+		a.operation = pushdoctor.OperationCacheExport
+	}
+	inPush := st.docker != nil && !st.docker.done
+	if daemonPing && !inPush && a.dir == push && a.operation == "" {
+		a.operation = pushdoctor.OperationLogin
+	}
+	if st.cmd.verb == verbLogin && !inPush && a.operation == "" && a.url != "" {
+		a.operation = pushdoctor.OperationLogin
+	}
+}
+
+// decorate fills in from the context what the line itself does not say.
+func (s *state) decorate(a *answer) {
+	st := &s.step
+	inPush := st.docker != nil && !st.docker.done
+	if a.operation == pushdoctor.OperationLogin {
+		if a.host == "" {
+			a.host = s.loginHost(a.line)
+		}
+		a.image = ""
+	}
+	if a.image == "" && a.operation != pushdoctor.OperationLogin && a.operation != pushdoctor.OperationCacheExport {
+		switch {
+		case inPush:
+			a.image = st.docker.repository
+		case st.frameImage != "":
+			a.image, a.dir = st.frameImage, push
+		case a.vertex != "" && st.vertices[a.vertex] != nil && len(st.vertices[a.vertex].images) > 0 && a.status == 0 && a.code == "":
+		case a.vertex != "" && st.vertices[a.vertex] != nil && len(st.vertices[a.vertex].images) > 0:
+			a.image = st.vertices[a.vertex].images[len(st.vertices[a.vertex].images)-1]
+		case st.cmd.verb == verbPush && st.cmd.image != "":
+			a.image = st.cmd.image
+		case st.publishing != "" && a.vertex == "" && !a.summary:
+			a.image = st.publishing
+		}
+	}
+	st.frameImage = ""
+	if host := hostOf(a.image); a.image != "" && host != "" {
+		// The address of a request names the host for certain; a storage behind the registry is no registry.
+		if u := splitURL(a.url); a.url == "" || !u.registry || host != "docker.io" && host != "***" {
+			a.host = host
+		}
+	}
+	a.host = lower(a.host)
+	if a.host == "registry-1.docker.io" || a.host == "index.docker.io" || a.host == "registry.docker.io" || a.host == "auth.docker.io" {
+		a.host = "docker.io"
+	}
+	if !a.strong {
+		switch {
+		case inPush && (a.client == "" || a.client == pushdoctor.ClientDocker || a.client == pushdoctor.ClientBuildx && a.vertex == ""):
+			a.client = st.docker.client
+		case st.cmd.verb == verbPush && st.cmd.client != "" && agrees(a.client, st.cmd.client):
+			a.client = st.cmd.client
+		case a.client == "" && st.cmd.client != "":
+			a.client = st.cmd.client
+		case a.client == "" && a.method != "" && a.code != "" && strings.Contains(a.line.Text, strings.ToUpper(a.method)+" http"):
+			a.client = pushdoctor.ClientCrane
+		case a.client == "" && startsWithCode(a.line.Text):
+			a.client = pushdoctor.ClientDocker
+			if strings.HasPrefix(strings.TrimSpace(a.line.Text), "ERROR: ") {
+				a.client = pushdoctor.ClientBuildx
+			}
+		}
+	}
+	if inPush && a.operation == "" {
+		switch {
+		case a.status >= 500 && st.docker.allUp(), manifestCodes[a.code], st.docker.allUp() && a.code != "" && !authCode(a.code), st.docker.allUp() && st.docker.pushedAny():
+			a.operation = pushdoctor.OperationManifest
+		case st.docker.moving:
+			a.operation = pushdoctor.OperationUpload
+		}
+	}
+	if a.operation == "" && manifestCodes[a.code] {
+		a.operation = pushdoctor.OperationManifest
+	}
+	if a.operation == "" && uploadCodes[a.code] {
+		a.operation = pushdoctor.OperationUpload
+	}
+	if inPush && st.docker.client == pushdoctor.ClientCompose {
+		a.client = pushdoctor.ClientCompose
+	}
+}
+
+// pushedAny reports whether a layer went up in this push, which needs a right to write.
+func (d *dockerPush) pushedAny() bool { return d.moving || len(d.layers) > 0 && d.allUp() }
+
+func authCode(code string) bool {
+	return code == "denied" || code == "unauthorized" || code == "insufficient_scope"
+}
+
+// agrees reports whether the step's command may be what printed a line whose wording is guess's.
+func agrees(guess, cmd pushdoctor.Client) bool {
+	switch guess {
+	case "":
+		return true
+	case pushdoctor.ClientPodman:
+		return cmd == pushdoctor.ClientBuildah || cmd == pushdoctor.ClientSkopeo || cmd == pushdoctor.ClientPodman
+	case pushdoctor.ClientOras:
+		return cmd == pushdoctor.ClientHelm || cmd == pushdoctor.ClientOras || cmd == pushdoctor.ClientOther
+	case pushdoctor.ClientBuildx: // containerd's wording, which others have too
+		return cmd == pushdoctor.ClientHelm || cmd == pushdoctor.ClientOther || cmd == pushdoctor.ClientOras
+	}
+	return false
+}
+
+var (
+	manifestCodes = map[string]bool{"manifest unknown": true, "manifest invalid": true, "tag invalid": true, "manifest blob unknown": true, "manifest unverified": true}
+	uploadCodes   = map[string]bool{"blob upload unknown": true, "blob upload invalid": true, "digest invalid": true, "size invalid": true, "range invalid": true, "unknown blob": true, "blob unknown": true}
+)
+
+// loginHost is the host of the login whose outcome stands in or just before the line.
+func (s *state) loginHost(ln parser.Line) string {
+	logins := s.log.Facts().Logins
+	for _, l := range slices.Backward(logins) {
+		if !l.OK && l.Line <= ln.Number {
+			return l.Host
+		}
+	}
+	return ""
+}
+
+// settleUndecided decides the answers that waited for BuildKit's summary to name the step that failed.
+func (s *state) settleUndecided(kind vertexKind) {
+	waiting := s.step.undecided
+	s.step.undecided = nil
+	for _, a := range waiting {
+		switch kind {
+		case vertexOther:
+			continue
+		case vertexCache:
+			a.operation = pushdoctor.OperationCacheExport
+		case vertexUnknown:
+			a.confidence *= 0.9
+		}
+		s.fold(a)
+	}
+}
+
+// fold adds an answer to the failure that it repeats, or makes a new one of it.
+func (s *state) fold(a answer) {
+	if a.operation == "" {
+		a.operation = pushdoctor.OperationPush
+	}
+	if a.client == "" {
+		a.client = pushdoctor.ClientOther
+	}
+	s.step.written = false
+	for _, f := range slices.Backward(s.failures) {
+		if s.same(f, &a) {
+			s.tracef(a.line, "the same failure as line %d", f.line.Number)
+			f.merge(s, a)
+			s.step.last = f
+			return
+		}
+	}
+	if len(s.failures) >= MaxFindings {
+		s.more++
+		return
+	}
+	f := &failure{answer: a, first: a.line.Number, step: s.step.number, title: s.step.title, lines: []parser.Line{a.line}, texts: []string{essence(a.message)}, shown: s.step.shown}
+	if d := s.step.docker; d != nil && !d.done && a.operation != pushdoctor.OperationLogin {
+		f.push = d
+	}
+	f.facts = s.log.Facts()
+	f.facts.Pushed = slices.Clone(s.pushed)
+	s.failures = append(s.failures, f)
+	s.step.last = f
+	s.opens(a)
+}
+
+// opens notes that the registry's answer may go on in the next lines: a page of HTML, a list of errors.
+func (s *state) opens(a answer) {
+	if a.html && a.statusSource != pushdoctor.StatusExplicit || strings.HasSuffix(a.line.Text, "errors:") || strings.HasSuffix(a.message, "denied:") {
+		s.step.window = 12
+	}
+}
+
+// continues reads a line that may belong to the body of the answer before it.
+func (s *state) continues(ln parser.Line) {
+	f := s.step.last
+	if f == nil {
+		return
+	}
+	if m := htmlTitle.FindStringSubmatch(ln.Text); m != nil && f.statusSource != pushdoctor.StatusExplicit {
+		f.setStatus(m[1])
+		f.html = true
+		f.quote(ln)
+		s.judge(&f.answer)
+		s.step.window = 0
+	}
+}
+
+// class groups the operations of which one push is made; a login, a cache and a signature are pushes of their own.
+func class(op pushdoctor.Operation) pushdoctor.Operation {
+	switch op {
+	case pushdoctor.OperationLogin, pushdoctor.OperationCacheExport, pushdoctor.OperationSign:
+		return op
+	}
+	return pushdoctor.OperationPush
+}
+
+// same reports whether an answer is one more line about a failure that is known.
+//
+// One refusal is printed up to three times: "#15 ERROR: ..." by the vertex, "ERROR: ..." in BuildKit's summary,
+// "##[error]buildx failed with: ERROR: ..." by the action; and once for each retry.
+func (s *state) same(f *failure, a *answer) bool {
+	inStep := f.step == s.step.number
+	kf, ka := repositoryKey(f.image), repositoryKey(a.image)
+	if class(f.operation) != class(a.operation) {
+		// A summary without the frame that says "cache" or "sign".
+		return inStep && a.summary && f == s.step.last && f.says(a.message) || inStep && class(a.operation) == pushdoctor.OperationPush && f == s.step.last && a.image == "" && a.url == "" && f.says(a.message)
+	}
+	if kf != "" && ka != "" && kf != ka && !masked(kf) && !masked(ka) {
+		if strings.HasSuffix(kf, "/"+ka) || strings.HasSuffix(ka, "/"+kf) {
+			return inStep
+		}
+		return false
+	}
+	if kf != "" && kf == ka {
+		tf, ta := tagOf(f.image), tagOf(a.image)
+		if tf != "" && ta != "" && tf != ta && f.vertex != a.vertex && !a.summary {
+			return false
+		}
+		if f.recovered {
+			return inStep && f.retry
+		}
+		return inStep || f.cause == a.cause
+	}
+	if class(a.operation) == pushdoctor.OperationLogin {
+		return f.host == a.host || f.host == "" || a.host == "" || masked(a.host)
+	}
+	if !inStep || f != s.step.last {
+		return inStep && f.says(a.message) && (kf == "" || ka == "")
+	}
+	d := s.step.docker
+	if f.push != nil && d != nil && f.push != d && !d.done && ka != "" && kf != ka {
+		return false
+	}
+	return true
+}
+
+func masked(s string) bool { return strings.Contains(s, "***") }
+
+// says reports whether the failure's lines hold the message already, or it theirs.
+func (f *failure) says(message string) bool {
+	e := essence(message)
+	if len(e) < 4 {
+		return false
+	}
+	return slices.ContainsFunc(f.texts, func(t string) bool { return strings.Contains(t, e) || len(t) >= 12 && strings.Contains(e, t) })
+}
+
+// essence is a message without what differs between its copies.
+func essence(message string) string {
+	return strings.Trim(lower(strings.ReplaceAll(message, `\"`, `"`)), ` ."'`)
+}
+
+// merge takes from a copy what it says better.
+func (f *failure) merge(s *state, a answer) {
+	if len(f.texts) < 8 && !f.says(a.message) {
+		f.texts = append(f.texts, essence(a.message))
+	}
+	if f.recovered && a.line.Number > f.line.Number {
+		f.recovered = false
+	}
+	f.retry = f.retry && a.retry
+	if f.code == "denied" && a.code == "unauthorized" && s.step.window > 0 {
+		// containers/image and docker print both of what Docker Hub answers with 401.
+		f.status, f.statusSource = 401, pushdoctor.StatusImplied
+		f.quote(a.line)
+	}
+	if a.beats(&f.answer) {
+		old := f.answer
+		f.answer = a
+		f.inherit(old)
+		f.lines = slices.Insert(f.lines, 0, a.line)
+		if len(f.lines) > maxEvidence {
+			f.lines = f.lines[:maxEvidence]
+		}
+		s.opens(a)
+		return
+	}
+	was := f.status
+	f.inherit(a)
+	if f.status != was {
+		f.quote(a.line)
+		rule, cause, confidence := f.rule, f.cause, f.confidence
+		if s.judge(&f.answer); f.cause == pushdoctor.CauseUnknown {
+			f.rule, f.cause, f.confidence = rule, cause, confidence
+		}
+	}
+}
+
+// beats reports whether an answer says more of the cause than another.
+func (a *answer) beats(other *answer) bool {
+	weight := func(x *answer) float64 {
+		switch x.cause {
+		case pushdoctor.CauseUnknown:
+			return 0
+		case pushdoctor.CauseUnauthorized, pushdoctor.CausePermissionDenied:
+			return x.confidence * 0.8
+		}
+		return x.confidence
+	}
+	return weight(a) > weight(other)+0.04
+}
+
+// inherit fills in what is not known yet.
+func (f *failure) inherit(a answer) {
+	if f.image == "" || tagOf(f.image) == "" && tagOf(a.image) != "" && repositoryKey(f.image) == repositoryKey(a.image) {
+		if a.image != "" {
+			f.image = a.image
+			if a.host != "" {
+				f.host, f.registry = a.host, a.registry
+			}
+		}
+	}
+	if f.host == "" && a.host != "" {
+		f.host = a.host
+	}
+	if (f.registry == pushdoctor.RegistryUnknown || f.registry == "") && a.registry != "" {
+		f.registry = a.registry
+	}
+	if f.status == 0 && a.status != 0 || f.statusSource == pushdoctor.StatusImplied && a.statusSource == pushdoctor.StatusExplicit {
+		f.status, f.statusSource = a.status, a.statusSource
+	}
+	if f.operation == pushdoctor.OperationPush && a.operation != "" {
+		f.operation = a.operation
+	}
+	if a.strong && !f.strong {
+		f.client, f.strong = a.client, true
+	}
+	f.html = f.html || a.html
+	if f.url == "" {
+		f.url, f.method = a.url, a.method
+	}
+}
+
+func (f *failure) quote(ln parser.Line) {
+	if len(f.lines) < maxEvidence && !slices.ContainsFunc(f.lines, func(l parser.Line) bool { return l.Number == ln.Number }) {
+		f.lines = append(f.lines, ln)
+	}
+}
+
+// adopt gives a push that has just begun the failures that stood before it: standard error may overtake standard output.
+func (s *state) adopt(d *dockerPush) {
+	f := s.step.last
+	if f == nil || f.image != "" || f.push != nil || f.step != s.step.number || class(f.operation) != pushdoctor.OperationPush || f.client != pushdoctor.ClientDocker {
+		return
+	}
+	f.push = d
+	f.image, f.host = d.repository, hostOf(d.repository)
+	f.registry = registryOf(f.host)
+	s.judge(&f.answer)
+}
+
+// succeeded notes an image that was pushed well, and the failures that it cures.
+func (s *state) succeeded(image string, ln parser.Line) {
+	image = cleanImage(image)
+	if image == "" {
+		return
+	}
+	image, _, _ = strings.Cut(image, "@")
+	key, tag := repositoryKey(image), tagOf(image)
+	for _, f := range s.failures {
+		if class(f.operation) == pushdoctor.OperationPush && f.line.Number < ln.Number && repositoryKey(f.image) == key {
+			if t := tagOf(f.image); t == "" || tag == "" || t == tag {
+				f.recovered = true
+			}
+		}
+	}
+	if d := s.step.docker; d != nil && d.retried {
+		s.retriedSilently(d, image, ln)
+	}
+	if s.isPushed == nil {
+		s.isPushed = map[string]bool{}
+	}
+	if len(image) <= maxName && !s.isPushed[image] && len(s.pushed) < maxPushed {
+		s.isPushed[image] = true
+		s.pushed = append(s.pushed, redact.String(image))
+	}
+}
+
+// retriedSilently makes a finding of layers that the daemon sent again without a word on why.
+func (s *state) retriedSilently(d *dockerPush, image string, _ parser.Line) {
+	for _, f := range s.failures {
+		if f.push == d {
+			return
+		}
+	}
+	d.retried = false
+	a := answer{
+		line: d.line, message: "the daemon sent a layer again and does not say why", client: d.client, operation: pushdoctor.OperationPush, dir: push,
+		image: image, host: hostOf(image), statusSource: pushdoctor.StatusNone,
+		judged: judged{cause: pushdoctor.CauseUnknown, confidence: 0.55, registry: registryOf(hostOf(image))},
+	}
+	s.fold(a)
+	if s.step.last != nil && s.step.last.push == d {
+		s.step.last.recovered = true
+	}
+}
+
+// copySettled ends a copy by containers/image that wrote its manifest and met no error after that.
+func (s *state) copySettled() {
+	if s.step.written {
+		for _, f := range s.failures {
+			if f.step == s.step.number && f.retry && slices.Contains([]pushdoctor.Client{pushdoctor.ClientPodman, pushdoctor.ClientBuildah, pushdoctor.ClientSkopeo}, f.client) {
+				f.recovered = true
+			}
+		}
+	}
+	s.step.written, s.step.copies = false, false
+}
+
+// dockerUnexplained is for a push that neither ended well nor failed with a word, in a step that failed.
+func (s *state) dockerUnexplained() {
+	d := s.step.docker
+	if d == nil || d.done {
+		return
+	}
+	if d.client == pushdoctor.ClientCompose && d.retried && d.allUp() {
+		d.done = true
+		s.succeeded(d.repository, d.line)
+	}
+	d.done = true
+}
+
+// endStep decides what the step left open.
+func (s *state) endStep() {
+	s.settleUndecided(s.step.block)
+	s.copySettled()
+	s.dockerUnexplained()
+}
+
+// report makes findings of the failures.
+func (s *state) report() Report {
+	out := Report{Facts: s.log.Facts(), More: s.more}
+	out.Facts.Pushed = s.pushed
+	for _, f := range s.failures {
+		if f.operation == pushdoctor.OperationLogin {
+			f.recovered = slices.ContainsFunc(out.Facts.Logins, func(l pushdoctor.Login) bool {
+				return l.OK && l.Line > f.line.Number && l.Host == f.host && f.host != ""
+			})
+		}
+		out.Findings = append(out.Findings, s.finding(f, out.Facts))
+	}
+	slices.SortStableFunc(out.Findings, func(a, b pushdoctor.Finding) int { return cmp.Compare(a.Line, b.Line) })
+	return out
+}
+
+func (s *state) finding(f *failure, facts pushdoctor.Facts) pushdoctor.Finding {
+	out := pushdoctor.Finding{
+		Registry: f.registry, Host: clip(redact.String(f.host), maxName), Image: clip(redact.String(f.image), maxName), Client: f.client, Operation: f.operation,
+		Status: f.status, StatusSource: f.statusSource, Cause: f.cause, Confidence: f.confidence, Recovered: f.recovered,
+		Step: clip(redact.String(f.title), maxName), Line: f.line.Number, Time: f.line.Time(), Message: clip(redact.String(f.message), maxMessage),
+	}
+	if f.rule != nil {
+		out.Rule = f.rule.id
+	}
+	for _, ln := range f.lines {
+		if text := excerpt(ln.Text, f.message); text != "" {
+			out.Evidence = append(out.Evidence, pushdoctor.Evidence{Kind: pushdoctor.EvidenceAnswer, Line: ln.Number, Text: text})
+		}
+	}
+	s.decide(f, &out, facts)
+	out.Confidence = math.Round(out.Confidence*100) / 100
+	return out
+}
+
+// excerpt quotes a line: redacted, and cut at its end; a long line that holds the message far from its
+// beginning is quoted from the message on.
+func excerpt(text, message string) string {
+	if len(text) > maxExcerpt {
+		if i := strings.Index(text, message); i > maxExcerpt/2 {
+			text = text[i:]
+		}
+	}
+	return clip(strings.TrimSpace(redact.String(text)), maxExcerpt)
+}
+
+// clip cuts a text at a rune's border, and never inside a "<redacted>".
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	if i := strings.LastIndexByte(s[:n], '<'); i >= 0 && strings.HasPrefix(s[i:], "<redacted>") && i+len("<redacted>") > n {
+		n = i
+	}
+	return strings.TrimSpace(s[:n])
+}
+
+// tracef explains a decision about a line.
+func (s *state) tracef(ln parser.Line, format string, args ...any) {
+	if s.explain == nil {
+		return
+	}
+	fmt.Fprintf(s.explain, "line %d: %s\n", ln.Number, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,564 @@
+package classifier
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/akkospace/pushdoctor"
+	"github.com/akkospace/pushdoctor/parser"
+)
+
+// A direction says which way an image was to go.
+type direction int8
+
+const (
+	undecided direction = iota
+	push
+	pull // or anything else that is no push: a build step, a signing service
+)
+
+// An answer is one line that says that something failed, taken apart.
+type answer struct {
+	line    parser.Line
+	message string // from the innermost frame on: what the registry or the network said
+
+	client       pushdoctor.Client
+	strong       bool // client is proven by the line itself
+	operation    pushdoctor.Operation
+	dir          direction
+	method       string // upper case
+	url          string
+	image        string
+	host         string // of the URL, or named by a frame
+	status       int
+	statusSource pushdoctor.StatusSource
+	code         string // the registry's error code, lower case with blanks: "name unknown"
+	anonymous    bool   // the client says that it sent no credentials
+	summary      bool   // the line sums up an earlier one
+	retry        bool   // the client goes on by itself
+	html         bool   // the body is a page of HTML
+	failed       bool   // a frame says that something failed, even if nothing says why
+	vertex       string // BuildKit's number of the step: "#14"
+
+	judged
+}
+
+// judged is what the rules made of an answer.
+type judged struct {
+	rule       *rule
+	cause      pushdoctor.Cause
+	confidence float64
+	registry   pushdoctor.Registry
+}
+
+// A frame is one piece of a client's wording. Several of them stand in a line, one inside
+// the other: each gives its part, and what stands behind the last is the registry's.
+type frame struct {
+	literal string // lower case; re is tried only where it stands in the line
+	re      *regexp.Regexp
+	client  pushdoctor.Client
+	strong  bool
+	op      pushdoctor.Operation
+	dir     direction
+	flag    func(*answer)
+	inner   bool // the message begins here: nothing further in is a frame
+}
+
+func failed(a *answer)    { a.failed = true }
+func summary(a *answer)   { a.summary = true }
+func anonymous(a *answer) { a.anonymous = true }
+
+// ref matches an image reference as the clients print one, quoted or not.
+const ref = `"?(?P<image>[^\s"',;]+?)"?`
+
+// expr compiles a frame's expression. All are linear-time and ignore case: clients of different
+// years write "Failed to push" and "failed to push".
+func expr(s string) *regexp.Regexp {
+	return regexp.MustCompile("(?i)" + strings.NewReplacer("REF", ref, "NNN", `(?P<status>[1-5]\d\d)\b`,
+		"URL", `"?(?P<url>https?://[^\s"]+?)"?`).Replace(s))
+}
+
+// frames are the wordings of the clients. The order matters only where two frames give the same
+// part: the later line in the table wins for the operation, the first hit in the text for the image.
+// The shapes were seen by running each client against a registry with faults.
+var frames = []frame{
+	// What every BuildKit front end prints. https://github.com/moby/buildkit/blob/master/util/push/push.go
+	{literal: "failed to solve", re: expr(`failed to solve(?: with frontend \S+)?:`), client: pushdoctor.ClientBuildx, strong: true, flag: summary},
+	{literal: "buildx failed with", re: expr(`buildx failed with:`), client: pushdoctor.ClientBuildx, strong: true, flag: summary},
+	{literal: "buildx call failed", re: expr(`buildx call failed with:`), client: pushdoctor.ClientBuildx, strong: true, flag: summary},
+	{literal: "buildx bake failed", re: expr(`buildx bake failed with:`), client: pushdoctor.ClientBuildx, strong: true, flag: summary},
+	{literal: "error: failed to build:", re: expr(`error: failed to build:`), client: pushdoctor.ClientBuildx, flag: summary},
+	{literal: "failed to push ", re: expr(`failed to push REF(?:(?: after \d+ tries)?: ?|\s|$)`), dir: push, flag: failed},
+	{literal: "failed commit on ref", re: expr(`failed commit on ref "?(?:layer|config|intoto|blob|unknown)-`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationUpload, dir: push},
+	{literal: "failed commit on ref", re: expr(`failed commit on ref "?(?:manifest|index)-`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationManifest, dir: push},
+	{literal: "failed to copy: ", re: expr(`failed to copy: `), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationUpload},
+	{literal: "push access denied", re: expr(`push access denied, repository does not exist or may require authorization:`), client: pushdoctor.ClientBuildx, dir: push},
+	{literal: "error writing ", re: expr(`error writing (?:layer|config|manifest|index|cache config|cache manifest) blob: `), client: pushdoctor.ClientBuildx, strong: true, op: pushdoctor.OperationCacheExport, dir: push, flag: failed},
+	{literal: "error: failed to push ", re: expr(`error: failed to push `), client: pushdoctor.ClientBuildx},
+	{literal: "failed to fetch anonymous token", re: expr(`failed to fetch anonymous token:`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationToken, flag: anonymous},
+	{literal: "failed to fetch oauth token", re: expr(`failed to fetch oauth token:`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationToken},
+	{literal: "authorization status: ", re: expr(`authorization status: NNN(?:: authorization failed)?`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationToken},
+	{literal: "failed to parse error response", re: expr(`failed to parse error response NNN`), client: pushdoctor.ClientBuildx},
+	{literal: "with docker:", re: expr(`pushing REF with docker:`), client: pushdoctor.ClientBuildx, dir: push},
+
+	// docker push and docker login. https://github.com/moby/moby/blob/master/distribution/errors.go
+	{literal: "error response from daemon", re: expr(`error response from daemon: `), client: pushdoctor.ClientDocker},
+	{literal: "trying to push", re: expr(`status NNN trying to push repository REF:`), client: pushdoctor.ClientDocker, dir: push},
+	{literal: "trying to push", re: expr(`server error: NNN trying to push REF (?:blob|manifest)`), client: pushdoctor.ClientDocker, dir: push, op: pushdoctor.OperationUpload},
+	{literal: "trying to initiate upload", re: expr(`unexpected NNN response status trying to initiate upload`), client: pushdoctor.ClientDocker, dir: push, op: pushdoctor.OperationUpload},
+	{literal: "while uploading metadata", re: expr(`http code NNN while uploading metadata`), client: pushdoctor.ClientDocker, dir: push, op: pushdoctor.OperationUpload},
+	{literal: "error pushing to registry", re: expr(`error pushing to registry:`), client: pushdoctor.ClientDocker, dir: push, flag: failed},
+	{literal: "with push after error", re: expr(`not continuing with push after error:`), client: pushdoctor.ClientDocker, dir: push, flag: failed},
+	{literal: "for push after error", re: expr(`attempting next endpoint for push after error:`), client: pushdoctor.ClientDocker, dir: push, flag: failed},
+	{literal: "login attempt to ", re: expr(`login attempt to URL failed with status: NNN`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationLogin, dir: push},
+	{literal: "no successful auth challenge", re: expr(`no successful auth challenge for URL`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationLogin, dir: push},
+	{literal: "token auth attempt for registry", re: expr(`token auth attempt for registry`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationToken},
+	{literal: "error logging in to", re: expr(`error logging in to (?:v2 )?endpoint`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationLogin, dir: push},
+	{literal: "failed to put manifest", re: expr(`failed to put manifest REF: `), client: pushdoctor.ClientDocker, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "error from registry: ", re: expr(`(?:^|: )error from registry: `), client: pushdoctor.ClientDocker},
+	{literal: "docker push ", re: expr(`docker push REF exited with error code \d+: `), client: pushdoctor.ClientDocker, dir: push, flag: failed},
+
+	// containers/image: podman, buildah, skopeo. https://github.com/containers/image/blob/main/docker/docker_image_dest.go
+	{literal: "pushing image ", re: expr(`pushing image "?[^\s"]+"? to "docker://(?P<image>[^\s"]+)":`), client: pushdoctor.ClientBuildah, strong: true, dir: push, flag: failed},
+	{literal: "to the remote destination", re: expr(`copying image to the remote destination:`), client: pushdoctor.ClientPodman, dir: push, flag: failed},
+	{literal: "trying to reuse blob", re: expr(`trying to reuse blob \S+ at destination:`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push, flag: failed},
+	{literal: "checking whether a blob", re: expr(`checking whether a blob \S+ exists in REF: `), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push},
+	{literal: "from destination repository", re: expr(`(?:failed|not authorized) to read from destination repository REF(?:: NNN|$|\s)`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push, flag: failed},
+	{literal: "writing blob: ", re: expr(`writing blob: `), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push, flag: failed},
+	{literal: "initiating layer upload", re: expr(`initiating layer upload to (?P<path>/v2/\S+) in (?P<host>[^\s:]+(?::\d+)?): `), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push},
+	{literal: "uploading layer ", re: expr(`uploading layer (?:chunked|to URL):`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push},
+	{literal: "writing manifest: ", re: expr(`writing manifest: `), client: pushdoctor.ClientPodman, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "uploading manifest", re: expr(`uploading manifest (?P<tag>\S+) to REF: `), client: pushdoctor.ClientPodman, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "pinging container registry", re: expr(`pinging (?:container|docker) registry (?P<host>[^\s:]+(?::\d+)?): `), client: pushdoctor.ClientPodman, op: pushdoctor.OperationPush},
+	{literal: "bearer token: invalid status", re: expr(`requesting bearer? token: invalid status code from registry NNN`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationToken},
+	{literal: "unable to retrieve auth token", re: expr(`unable to retrieve auth token:`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationToken},
+	{literal: "status code from registry", re: expr(`invalid status code from registry NNN`), client: pushdoctor.ClientPodman},
+	{literal: "logging into ", re: expr(`(?:error )?logging into "(?P<host>[^"\s]+)":`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationLogin, dir: push},
+	{literal: "authenticating creds for", re: expr(`authenticating creds for "(?P<host>[^"\s]+)":`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationLogin, dir: push},
+	{literal: "initializing destination", re: expr(`initializing destination docker://(?P<image>\S+?): `), client: pushdoctor.ClientPodman, dir: push, flag: failed},
+	{literal: "notary server", re: expr(`error contacting notary server: `), client: pushdoctor.ClientDocker, op: pushdoctor.OperationSign, dir: push, flag: failed},
+	{literal: "statuscode: ", re: expr(`statuscode: NNN`)},
+
+	// go-containerregistry: crane, ko, kaniko, cosign, pack. https://github.com/google/go-containerregistry/blob/main/pkg/v1/remote/transport/error.go
+	{literal: "http", re: expr(`\b(?P<method>GET|HEAD|POST|PUT|PATCH|DELETE) URL:? `)},
+	{literal: "error publishing ", re: expr(`error publishing (?:ko://\S+|REF): `), dir: push, flag: failed},
+	{literal: "failed to publish images", re: expr(`failed to publish images:`), client: pushdoctor.ClientKo, strong: true, dir: push, flag: failed},
+	{literal: "error publishing ko://", re: expr(`error publishing ko://`), client: pushdoctor.ClientKo, strong: true, dir: push, flag: failed},
+	{literal: "error resolving image references", re: expr(`error resolving image references:`), client: pushdoctor.ClientKo, strong: true, dir: push, flag: failed},
+	{literal: "writing sbom: ", re: expr(`writing sbom: `), op: pushdoctor.OperationSign, dir: push, flag: failed},
+	{literal: "failed to push to destination", re: expr(`failed to push to destination REF: `), client: pushdoctor.ClientKaniko, strong: true, dir: push, flag: failed},
+	{literal: "error checking push permission", re: expr(`error checking push permissions`), client: pushdoctor.ClientKaniko, strong: true, dir: push, flag: failed},
+	{literal: "checking push permission for", re: expr(`checking push permission for "(?P<image>[^"]+)":`), client: pushdoctor.ClientKaniko, strong: true, dir: push, flag: failed},
+	{literal: "creating push check transport", re: expr(`creating push check transport for (?P<host>\S+) failed:`), client: pushdoctor.ClientKaniko, strong: true, op: pushdoctor.OperationToken, dir: push},
+	{literal: "signing ", re: expr(`signing \[?(?:[^\s\]]+ )?(?P<image>[^\s\]]+)\]?: `), client: pushdoctor.ClientCosign, strong: true, op: pushdoctor.OperationSign, dir: push, flag: failed},
+	{literal: "attaching ", re: expr(`attaching (?:attestation|signature|sbom)[^:]*: `), client: pushdoctor.ClientCosign, op: pushdoctor.OperationSign, dir: push, flag: failed},
+	{literal: "registry read", re: expr(`failed to ensure registry read(?:/write)? access to REF:`), client: pushdoctor.ClientPack, strong: true, dir: push, flag: failed},
+	{literal: "registry write access", re: expr(`failed to ensure registry write access to REF:`), client: pushdoctor.ClientPack, strong: true, dir: push, flag: failed},
+	{literal: "validating registry ", re: expr(`validating registry (?:read|write|read/write) access:`), client: pushdoctor.ClientPack, strong: true, dir: push, flag: failed},
+	{literal: "failed to access previous image", re: expr(`failed to access previous image: (?:connect to repo store '(?P<image>[^\s']+)':)?`), client: pushdoctor.ClientPack, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "unsupported status code", re: expr(`unsupported status code NNN`)},
+
+	// oras-go: oras and helm. https://github.com/oras-project/oras-go/blob/main/registry/remote/errcode/errors.go
+	{literal: "response status code ", re: expr(`response status code NNN`), client: pushdoctor.ClientOras},
+	{literal: "error response from registry", re: expr(`error response from registry: `), client: pushdoctor.ClientOras, strong: true, flag: failed},
+	{literal: "on destination: ", re: expr(`failed to perform "(?P<verb>\w+)" on destination: `), client: pushdoctor.ClientHelm, dir: push, flag: failed},
+
+	// jib. https://github.com/GoogleContainerTools/jib/tree/master/jib-core/src/main/java/com/google/cloud/tools/jib/registry
+	{literal: "tried to push blob for", re: expr(`tried to push blob for REF with digest \S+ but failed because: `), client: pushdoctor.ClientJib, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
+	{literal: "tried to push image manifest", re: expr(`tried to push image manifest for REF but failed because: `), client: pushdoctor.ClientJib, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "failed to authenticate with registry", re: expr(`failed to authenticate with registry REF because:(?: NNN)?`), client: pushdoctor.ClientJib, strong: true, op: pushdoctor.OperationToken, dir: push, flag: failed},
+	{literal: "build image failed, perhaps", re: expr(`build image failed, perhaps you should make sure (?:you have permissions for REF\b|your credentials for '(?P<image2>[^\s']+)')`), client: pushdoctor.ClientJib, strong: true, dir: push, flag: failed},
+	{literal: "registryunauthorizedexception", re: expr(`RegistryUnauthorizedException: Unauthorized for REF(?:$|\s)`), client: pushdoctor.ClientJib, strong: true, dir: push, flag: func(a *answer) { a.failed, a.code = true, "unauthorized" }},
+	{literal: "com.google.cloud.tools", re: expr(`com\.google\.cloud\.tools[.:]jib`), client: pushdoctor.ClientJib, strong: true},
+
+	// regctl. https://github.com/regclient/regclient/tree/main/scheme/reg
+	{literal: "failed to send blob", re: expr(`failed to send blob[^:]*? ref REF: `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
+	{literal: "failed to access target registry", re: expr(`failed to access target registry:`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "failed to request manifest head", re: expr(`failed to request manifest head REF: `), client: pushdoctor.ClientOther, strong: true},
+	{literal: "failed to put manifest", re: expr(`failed to put manifest REF: (?:request failed|retry limit|http do|unauthorized)`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push},
+	{literal: "[http ", re: expr(`\[http NNN\]`), client: pushdoctor.ClientOther},
+
+	// Others: goreleaser, .NET's SDK, OpenShift's builds, GitHub's attestations, Bazel's pusher, tart.
+	{literal: "failed to publish artifacts", re: expr(`failed to publish artifacts:`), client: pushdoctor.ClientGoreleaser, strong: true, dir: push, flag: failed},
+	{literal: "output registry", re: expr(`failed to push to the output registry`), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},
+	{literal: "failed to upload blob using", re: expr(`failed to upload blob using (?P<method>[A-Z]+) URL; received status code '(?P<reason>[A-Za-z ]+)'`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
+	{literal: "failed to push image: ", re: expr(`build error: failed to push image: `), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},
+	{literal: "ocierror: ", re: expr(`ocierror: `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationSign, dir: push},
+	{literal: "artifact to container registry", re: expr(`error uploading artifact to container registry`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationSign, dir: push, flag: failed},
+	{literal: "expected 200, received", re: expr(`error fetching URL - expected \d+, received NNN`), client: pushdoctor.ClientOther, op: pushdoctor.OperationSign, dir: push},
+	{literal: "bad status during token exchange", re: expr(`bad status during token exchange: NNN`), op: pushdoctor.OperationToken, dir: push, client: pushdoctor.ClientOther, strong: true, flag: failed},
+	{literal: "unexpectedhttpstatuscode", re: expr(`UnexpectedHTTPStatusCode\(when: "pushing manifest", code: NNN`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "unexpectedhttpstatuscode", re: expr(`UnexpectedHTTPStatusCode\(when: "pushing blob[^"]*", code: NNN`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
+	{literal: "on the destination registry", re: expr(`failed to check the existence of the (?P<what>manifest|blob) of image REF on the destination registry: \[NNN\]`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "upload http", re: expr(`(?P<what>manifest|blob|layer) upload URL returned NNN`), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},
+	{literal: "image exists at remote", re: expr(`push: image exists at remote: get image: `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "oras push failed", re: expr(`oras push failed:`), client: pushdoctor.ClientOras, strong: true, dir: push, flag: failed},
+	{literal: "push image", re: expr(`(?:could not|unable to|failed to|cannot) push image(?: to REF)?: `), dir: push, flag: failed},
+	{literal: "push failed: ", re: expr(`push failed: `), dir: push, flag: failed},
+
+	// HTTP: the numbers.
+	{literal: "unexpected status from ", re: expr(`unexpected status from (?P<method>[A-Z]+) request to URL: NNN(?P<reason2> [A-Za-z][A-Za-z -]*)?`), client: pushdoctor.ClientBuildx},
+	{literal: "unexpected status: ", re: expr(`unexpected status: NNN`), client: pushdoctor.ClientBuildx},
+	{literal: "unexpected status code ", re: expr(`unexpected status code NNN`)},
+	{literal: "unexpected http status: ", re: expr(`received unexpected http status: NNN`), client: pushdoctor.ClientDocker},
+	{literal: "response body: ", re: expr(`error parsing http NNN response body: `), client: pushdoctor.ClientDocker},
+	{literal: "failed with status: ", re: expr(`failed with status: NNN`)},
+	{literal: "(code: ", re: expr(`\(code: NNN; headers`)},
+	{literal: "because: ", re: expr(`because: NNN (?:unauthorized|forbidden|not found|bad request)`)},
+	{literal: "issues/new: ", re: expr(`issues/new: NNN `)}, // jib ends its line with the status
+
+	// What is no push, whatever else the line says.
+	{literal: "failed to push some refs", re: expr(`failed to push some refs`), dir: pull}, // git
+	{literal: "httpreadseeker", re: expr(`httpReadSeeker`), dir: pull},
+	{literal: "docker: ", re: expr(`^docker: `), dir: pull}, // docker run
+	{literal: "not found: manifest", re: expr(`manifest for \S+ not found`), dir: pull},
+	{literal: "pull access denied", re: expr(`pull access denied`), dir: pull},
+	{literal: "failed to resolve ", re: expr(`failed to resolve (?:source metadata|reference|action)`), dir: pull},
+	{literal: "load metadata for", re: expr(`load metadata for`), dir: pull},
+	{literal: "cache importer", re: expr(`failed to configure \S+ cache importer`), dir: pull},
+	{literal: "unexpected status code [", re: expr(`unexpected status code \[(?:manifests|blobs) `), dir: pull},
+	{literal: "unexpected status code http", re: expr(`unexpected status code https?://\S+/(?:manifests|blobs)/`), dir: pull},
+	{literal: "failed with status code [", re: expr(`failed with status code \[(?:manifests|blobs) `), dir: pull},
+	{literal: "storing blob to file", re: expr(`storing blob to file`), dir: pull},
+	{literal: "initializing ", re: expr(`initializing (?:source|image from source)`), dir: pull},
+	{literal: "error pulling image", re: expr(`error pulling image`), dir: pull},
+	{literal: "failed to pull", re: expr(`failed to pull`), dir: pull},
+	{literal: "pulling image", re: expr(`pulling image`), dir: pull},
+	{literal: "pull rate limit", re: expr(`pull rate limit`), dir: pull},
+	{literal: "docker pull", re: expr(`docker pull`), dir: pull},
+	{literal: "tried to pull", re: expr(`tried to pull`), dir: pull},
+	{literal: "registryclient.pull", re: expr(`RegistryClient\.\S*pull`), dir: pull},
+	{literal: "pullblob", re: expr(`pullBlob|pullManifest`), dir: pull},
+	{literal: "installation failed", re: expr(`installation failed:`), dir: pull},      // helm install
+	{literal: "on source: ", re: expr(`failed to perform "\w+" on source`), dir: pull}, // oras copy
+	{literal: "/tags/list", re: expr(`/tags/list`), dir: pull},
+	{literal: "fulcio", re: expr(`fulcio`), dir: pull},
+	{literal: "/api/v1/log/entries", re: expr(`/api/v1/log/entries`), dir: pull}, // Rekor
+	{literal: "ambient oidc", re: expr(`fetching ambient oidc`), dir: pull},
+	{literal: "/_apis/artifactcache", re: expr(`/_apis/artifactcache/`), dir: pull}, // type=gha
+	{literal: "actionscacheservice", re: expr(`actionscacheservice|twirp/github.actions.results`), dir: pull},
+	{literal: "/actions-cache/", re: expr(`blob\.core\.windows\.net/actions-cache/`), dir: pull},
+	{literal: "npm.pkg.github.com", re: expr(`(?:npm|maven|nuget|rubygems)\.pkg\.github\.com`), dir: pull},
+	{literal: "npm err", re: expr(`npm err(?:!|or) `), dir: pull},
+	{literal: "remote: permission to", re: expr(`remote: permission to `), dir: pull},        // git
+	{literal: "error building image", re: expr(`error building (?:image|stage)`), dir: pull}, // kaniko's build
+	{literal: "unable to find image", re: expr(`unable to find image '`), dir: pull},
+	{literal: "back-off pulling", re: expr(`back-off pulling image`), dir: pull},
+}
+
+// literals are what a line must hold to be looked at, beside the rules' own.
+func frameLiterals() []string {
+	var out []string
+	for _, f := range frames {
+		if len(f.literal) >= minLiteral {
+			out = append(out, f.literal)
+		}
+	}
+	return append(out, `errors":[{`, `errors\":[{`, "/manifests/", "/blobs/", "/token?", "/jwt/auth?", `/v2/": `, `/v2/: `)
+}
+
+// codes are the error codes of registries as the clients print them, and the status that each implies.
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
+var codes = map[string]int{
+	"denied": 403, "unauthorized": 401, "name unknown": 404, "name invalid": 400, "manifest unknown": 404,
+	"manifest invalid": 400, "manifest blob unknown": 404, "blob unknown": 404, "blob upload unknown": 404,
+	"blob upload invalid": 400, "digest invalid": 400, "size invalid": 400, "tag invalid": 400,
+	"toomanyrequests": 429, "unsupported": 415, "range invalid": 0, "unknown": 0, "precondition": 0,
+	"conflict": 0, "not found": 404, "forbidden": 403, "unknown blob": 404, "manifest unverified": 400,
+	"invalid request": 0, "insufficient_scope": 401,
+}
+
+// bare matches an error code where docker and BuildKit print one: at the line's beginning, or behind a frame.
+var bare = regexp.MustCompile(`(?i)(?:^|: |\]: |\()(denied|unauthorized|name unknown|name invalid|manifest unknown|manifest invalid|manifest blob unknown|` +
+	`blob unknown|blob upload unknown|blob upload invalid|digest invalid|size invalid|tag invalid|toomanyrequests|too many requests|unsupported|` +
+	`range invalid|unknown blob|unknown|precondition|conflict|not found|insufficient_scope)(?:: |:$|$| to registry)`)
+
+// upper matches a code as go-containerregistry prints one.
+var upper = regexp.MustCompile(`(?:^|: )([A-Z][A-Z]+(?:_[A-Z]+)*): `)
+
+// jsonCode and jsonMessage match the registry's own answer, also where it is quoted in a string.
+var (
+	jsonCode    = regexp.MustCompile(`\\*"code\\*":\s*\\*"([A-Z_]+)\\*"`)
+	jsonMessage = regexp.MustCompile(`\\*"message\\*":\s*\\*"((?:[^"\\]|\\u[0-9a-fA-F]{4}|\\"[^,}\]])*)`)
+	htmlTitle   = regexp.MustCompile(`(?i)<(?:title|h1)>\s*([1-5]\d\d) [A-Za-z]`)
+	htmlBody    = regexp.MustCompile(`(?i)<html|<!doctype html|<head>|<\?xml`)
+	vertexLine  = regexp.MustCompile(`^#\d{1,5} `)
+	transport   = regexp.MustCompile(`(?i)\b(?:Head|Get|Put|Post|Patch|Delete) "?https?://[^\s"]+"?: `)
+)
+
+// reasons are the statuses that a client prints by name only.
+var reasons = map[string]int{
+	"unauthorized": 401, "forbidden": 403, "notfound": 404, "not found": 404, "badrequest": 400, "toomanyrequests": 429,
+	"internalservererror": 500, "badgateway": 502, "serviceunavailable": 503, "gatewaytimeout": 504,
+	"requestentitytoolarge": 413, "conflict": 409, "methodnotallowed": 405,
+}
+
+// read takes a line apart. It reports false where no frame and no code stands in it.
+func read(ln parser.Line) (answer, bool) {
+	a := answer{line: ln, statusSource: pushdoctor.StatusNone}
+	text := ln.Text
+	if m := vertexLine.FindString(text); m != "" {
+		a.vertex = strings.TrimSpace(m)
+		a.client = pushdoctor.ClientBuildx
+		a.strong = true
+	}
+	low := lower(text)
+	inner := 0 // where the message begins
+	hit := false
+	for i := range frames {
+		f := &frames[i]
+		if !strings.Contains(low, f.literal) {
+			continue
+		}
+		m := f.re.FindStringSubmatchIndex(text)
+		if m == nil {
+			continue
+		}
+		hit = true
+		a.take(f, text, m)
+		switch f.dir {
+		case pull:
+		default:
+			if m[0] > inner && f.re.SubexpIndex("status") >= 0 {
+				inner = m[0]
+			} else if f.re.SubexpIndex("status") < 0 && m[1] > inner && m[1] < len(text) {
+				inner = m[1]
+			}
+		}
+	}
+	hit = a.readCode(text, low, &inner) || hit
+	a.html = htmlBody.MatchString(text)
+	if a.status == 0 && a.html {
+		if m := htmlTitle.FindStringSubmatch(text); m != nil {
+			a.setStatus(m[1])
+		}
+	}
+	if a.method == "" && a.url == "" && strings.Contains(low, "://") {
+		if m := transport.FindStringIndex(text); m != nil {
+			hit = true
+		}
+	}
+	a.message = strings.TrimSpace(text[min(inner, len(text)):])
+	if a.message == "" {
+		a.message = strings.TrimSpace(text)
+	}
+	if strings.Contains(low, "failed, retrying in ") {
+		a.retry = true
+	}
+	a.readURL()
+	if strings.Contains(low, "level=fatal msg=") && a.client == pushdoctor.ClientPodman {
+		a.client, a.strong = pushdoctor.ClientSkopeo, true
+	}
+	return a, hit
+}
+
+// take fills in what one frame says. m are the frame's submatches in text.
+func (a *answer) take(f *frame, text string, m []int) {
+	group := func(name string) string {
+		i := f.re.SubexpIndex(name)
+		if i < 0 || m[2*i] < 0 {
+			return ""
+		}
+		return text[m[2*i]:m[2*i+1]]
+	}
+	if f.client != "" && (!a.strong || f.strong) && (a.client == "" || f.strong || !clientOutranks(a.client, f.client)) {
+		a.client, a.strong = f.client, f.strong
+	}
+	if f.op != "" && opOutranks(f.op, a.operation) {
+		a.operation = f.op
+	}
+	switch {
+	case f.dir == pull:
+		a.dir = pull
+	case f.dir == push && a.dir == undecided:
+		a.dir = push
+	}
+	if f.flag != nil {
+		f.flag(a)
+	}
+	if s := group("status"); s != "" {
+		a.setStatus(s)
+	}
+	if s := group("reason"); s != "" && a.status == 0 {
+		if n := reasons[lower(strings.TrimSpace(s))]; n > 0 {
+			a.status, a.statusSource = n, pushdoctor.StatusExplicit
+		}
+	}
+	if s := group("url"); s != "" {
+		a.url, a.method = s, strings.ToUpper(group("method"))
+	}
+	if s := group("host"); s != "" {
+		a.host = s
+	}
+	image := group("image") + group("image2")
+	if s := group("path"); s != "" && image == "" {
+		image = repositoryOfPath(s)
+		if image != "" && a.host != "" {
+			image = a.host + "/" + image
+		}
+	}
+	if s := group("tag"); s != "" && image != "" && !strings.Contains(s, ":") {
+		image += ":" + s
+	}
+	if image = cleanImage(image); image != "" && (a.image == "" || a.image == "to") {
+		a.image = image
+	}
+	switch group("what") {
+	case "manifest":
+		a.operation = pushdoctor.OperationManifest
+	case "blob", "layer":
+		a.operation = pushdoctor.OperationUpload
+	}
+}
+
+// clientOutranks reports whether a weak guess for one client stands against a later one for another.
+func clientOutranks(have, next pushdoctor.Client) bool {
+	// "error from registry" and "unexpected status from" are containerd's, in docker as in BuildKit; a frame
+	// of containers/image or of jib around them says more.
+	weak := []pushdoctor.Client{pushdoctor.ClientBuildx, pushdoctor.ClientDocker, pushdoctor.ClientOras}
+	return !slices.Contains(weak, have) || slices.Contains(weak, next)
+}
+
+// opRank orders operations by how much of a push they show.
+var opRank = map[pushdoctor.Operation]int{
+	"": 0, pushdoctor.OperationUpload: 1, pushdoctor.OperationManifest: 1, pushdoctor.OperationPush: 2,
+	pushdoctor.OperationToken: 3, pushdoctor.OperationReference: 4, pushdoctor.OperationLogin: 5,
+	pushdoctor.OperationSign: 6, pushdoctor.OperationCacheExport: 7,
+}
+
+func opOutranks(next, have pushdoctor.Operation) bool { return opRank[next] >= opRank[have] }
+
+func (a *answer) setStatus(s string) {
+	if n, err := strconv.Atoi(s); err == nil && n >= 100 {
+		a.status, a.statusSource = n, pushdoctor.StatusExplicit
+	}
+}
+
+// readCode finds the registry's error code, in JSON, in capitals or as docker prints it.
+func (a *answer) readCode(text, low string, inner *int) bool {
+	found := false
+	if strings.Contains(low, `errors`) && strings.Contains(low, `code`) {
+		if all := jsonCode.FindAllStringSubmatch(text, 8); all != nil {
+			// Several errors in one answer: the specific one counts, not UNKNOWN.
+			for _, m := range all {
+				if code := plainCode(m[1]); a.code == "" || a.code == "unknown" {
+					a.code = code
+				}
+			}
+			found = true
+		}
+	}
+	if a.code == "" {
+		for _, m := range upper.FindAllStringSubmatchIndex(text, 8) {
+			code := plainCode(text[m[2]:m[3]])
+			if _, ok := codes[code]; ok && (a.code == "" || a.code == "unknown") {
+				a.code = code
+				found = true
+				*inner = max(*inner, m[2])
+			}
+		}
+	}
+	if a.code == "" {
+		for _, m := range bare.FindAllStringSubmatchIndex(text, 8) {
+			code := lower(text[m[2]:m[3]])
+			if code == "too many requests" {
+				code = "toomanyrequests"
+			}
+			if a.code == "" || a.code == "unknown" {
+				if a.code == "" && m[2] >= *inner {
+					*inner = m[2]
+				}
+				a.code = code
+				found = true
+			}
+		}
+	}
+	if a.code == "" && strings.Contains(low, "insufficient_scope") {
+		a.code, found = "insufficient_scope", true
+	}
+	if n := codes[a.code]; n > 0 && a.status == 0 {
+		a.status, a.statusSource = n, pushdoctor.StatusImplied
+	}
+	return found
+}
+
+// plainCode makes NAME_UNKNOWN "name unknown".
+func plainCode(s string) string {
+	s = lower(strings.ReplaceAll(s, "_", " "))
+	if s == "insufficient scope" {
+		return "insufficient_scope"
+	}
+	return s
+}
+
+// readURL draws from the request's address what no frame said.
+func (a *answer) readURL() {
+	if a.url == "" {
+		return
+	}
+	a.url = strings.TrimRight(a.url, `"':,;)`)
+	u := splitURL(a.url)
+	if a.host == "" || u.registry {
+		if !(a.image != "" && !u.registry) {
+			a.host = u.host
+		}
+	}
+	if u.repository != "" && a.image == "" {
+		a.image = u.host + "/" + u.repository
+	}
+	switch {
+	case u.token:
+		if opOutranks(pushdoctor.OperationToken, a.operation) {
+			a.operation = pushdoctor.OperationToken
+		}
+		if a.dir == undecided && u.scopePush {
+			a.dir = push
+		}
+		if a.dir == undecided && u.scopePull {
+			a.dir = pull
+		}
+	case u.part == "uploads":
+		if opOutranks(pushdoctor.OperationUpload, a.operation) || a.operation == pushdoctor.OperationPush {
+			a.operation = pushdoctor.OperationUpload
+		}
+		if a.dir == undecided {
+			a.dir = push
+		}
+	case u.part == "blobs":
+		if opOutranks(pushdoctor.OperationUpload, a.operation) {
+			a.operation = pushdoctor.OperationUpload
+		}
+		if a.dir == undecided {
+			a.dir = byMethod(a.method, push)
+		}
+	case u.part == "manifests":
+		if opOutranks(pushdoctor.OperationManifest, a.operation) {
+			a.operation = pushdoctor.OperationManifest
+		}
+		if a.dir == undecided {
+			a.dir = byMethod(a.method, undecided)
+		}
+		if a.dir == undecided && strings.Contains(lower(a.line.Text), "response from daemon") {
+			a.dir = pull // the daemon asks for a manifest only to pull it
+		}
+		if strings.HasSuffix(u.reference, ".sig") || strings.HasSuffix(u.reference, ".att") || strings.HasSuffix(u.reference, ".sbom") {
+			a.operation = pushdoctor.OperationSign
+		}
+	}
+}
+
+// byMethod says which way a request on a blob or a manifest goes: writing is a push, GET a pull, and HEAD,
+// by which a push asks what is there already and docker pull asks for a tag, is what head says.
+func byMethod(method string, head direction) direction {
+	switch method {
+	case "POST", "PUT", "PATCH":
+		return push
+	case "HEAD":
+		return head
+	}
+	return undecided
+}
+
+func lower(s string) string { return strings.ToLower(s) }
