@@ -81,6 +81,10 @@ func (s *state) read(ln parser.Line) {
 		s.step.window--
 		s.continues(ln)
 	}
+	if s.step.inputs > 0 {
+		s.step.inputs--
+		s.input(ln.Text)
+	}
 	if !s.interesting(ln) {
 		return
 	}
@@ -88,7 +92,6 @@ func (s *state) read(ln parser.Line) {
 		return
 	}
 	a, ok := read(ln)
-	a.failed = a.failed || ok
 	s.judgeLine(a, ok)
 }
 
@@ -98,9 +101,11 @@ func (s *state) interesting(ln parser.Line) bool {
 	switch {
 	case text[0] == '#' && len(text) > 1 && '0' <= text[1] && text[1] <= '9':
 		return true
-	case s.step.docker != nil && !s.step.docker.done, s.step.frameImage != "":
+	case s.step.docker != nil && !s.step.docker.done, s.step.list > 0:
 		return true
 	case ln.Kind == parser.Error:
+		return true
+	case strings.HasPrefix(text, "Preparing "), strings.HasPrefix(text, "Uploading "), strings.HasPrefix(text, "Uploaded "), text == "errors:":
 		return true
 	}
 	return s.rules.filter.match(text) || startsWithCode(text)
@@ -167,11 +172,20 @@ func (s *state) judgeLine(a answer, framed bool) {
 	s.fold(a)
 }
 
+// vague reports whether an answer, of which the step does not show that it is a push's, is too little to be
+// one: neither an address of a registry, nor a status, nor more than one word of a code.
+func (a *answer) vague() bool {
+	if a.statusSource == pushdoctor.StatusExplicit || splitURL(a.url).registry {
+		return false
+	}
+	return a.code == "" || essence(a.message) == a.code && !strings.Contains(a.code, " ")
+}
+
 // loner is the first rule that knows a line by itself to be a failed push.
 func (r *Rules) loner(a *answer, s *state) *rule {
-	line, message := lower(a.line.Text), lower(a.message)
+	line, message := lower(a.text), lower(a.message)
 	for _, ru := range r.rules {
-		if ru.alone && ru.speaks(line, message) && (ru.read == nil || ru.read.MatchString(a.line.Text)) && ru.when.holds(func(w string) string { return s.word(a, w) }) {
+		if ru.alone && ru.speaks(line, message) && (ru.read == nil || ru.read.MatchString(a.text)) && ru.when.holds(func(w string) string { return s.word(a, w) }) {
 			return ru
 		}
 	}
@@ -181,7 +195,7 @@ func (r *Rules) loner(a *answer, s *state) *rule {
 // judge asks the rules, the first of which to match decides. It reports false if none does and no frame
 // says that something failed.
 func (s *state) judge(a *answer) bool {
-	line, message := lower(a.line.Text), lower(a.message)
+	line, message := lower(a.text), lower(a.message)
 	a.registry = registryOf(a.host)
 	if a.registry == pushdoctor.RegistryUnknown || a.registry == pushdoctor.RegistryOther {
 		for _, w := range s.rules.wordings {
@@ -200,7 +214,7 @@ func (s *state) judge(a *answer) bool {
 			continue
 		}
 		if ru.read != nil {
-			m := ru.read.FindStringSubmatch(a.line.Text)
+			m := ru.read.FindStringSubmatch(a.text)
 			if m == nil {
 				s.tracef(a.line, "rule %s: the literal is there, its expression does not match", ru.id)
 				continue
@@ -212,7 +226,7 @@ func (s *state) judge(a *answer) bool {
 		ru.say(a)
 		return true
 	}
-	if !a.failed {
+	if !a.failed && a.status < 400 && a.code == "" {
 		return false
 	}
 	a.cause, a.confidence = pushdoctor.CauseUnknown, 0.55

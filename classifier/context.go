@@ -23,8 +23,16 @@ type step struct {
 	written    bool // containers/image has begun to write the manifest: success, unless an error follows
 	vertices   map[string]*vertex
 	block      vertexKind // of the last header " > NAME:" in BuildKit's summary
-	frameImage string     // of a line "failed to push IMAGE:" that holds nothing else
-	publishing string     // the image that ko, a buildpack or a script said it is pushing
+	authHost   string     // of BuildKit's line "[auth] NAME:pull,push token for HOST"
+	authImage  string
+	cacheHost  string               // of the cache that BuildKit imported: the registry of this project, most likely
+	anonymous  bool                 // the client said that it found no credentials
+	loginHost  string               // of a login whose inputs stand in a page copied from the web
+	inputs     int                  // lines in which those inputs may stand
+	orasPart   pushdoctor.Operation // what oras was sending last
+	list       int                  // lines in which a list of the registry's errors may go on
+	lastLine   int                  // of the newest failure
+	publishing string               // the image that ko, a buildpack or a script said it is pushing
 	undecided  []answer
 	last       *failure // the newest failure of this step
 	window     int      // lines in which the body of the last answer may go on
@@ -51,8 +59,9 @@ const (
 type dockerPush struct {
 	repository string
 	client     pushdoctor.Client
-	moving     bool // bytes went up, or were tried again
-	retried    bool
+	moving     bool            // bytes went up
+	sent       bool            // a layer arrived
+	retried    bool            // a layer was tried again
 	layers     map[string]bool // by layer: it is in the registry; at most maxLayers
 	done       bool
 	line       parser.Line
@@ -96,7 +105,7 @@ var contextLiterals = []string{
 	"helm chart push", "nerdctl push", "compose push", "compose up", "docker login", "docker pull", "docker run ", "podman login", "manifest push", "kaniko/executor", "ko publish", "pack build",
 	"cosign sign", "cosign attest", "cosign verify", "imagetools create", "buildx build", "docker build ", "helm pull", "helm install", "goreleaser",
 	"publishing ", "published ", "pushing image", "pushing signature", "pushed image to", "built and pushed image", "pushed [registry]", "pushed: ", "start upload of ",
-	"please login prior", "login succeeded", "regctl image copy", "wasme push", "pushing to ", " preparing", "retrying in ", "step 1/", " pulling ", "exited with error code",
+	"please login prior", "login succeeded", "regctl image copy", "wasme push", "pushing to ", " preparing", "retrying in ", "step 1/", "step 1 : ", " pulling ", "pulling ", "no matching credentials", "attestation created for", "exited with error code",
 	"pushing ", "container push", "login-action@", "==> analyzing", "[analyzer]", "installing with helm", "conftest pull", "annotating resources",
 }
 
@@ -109,7 +118,10 @@ var (
 	vertexName  = regexp.MustCompile(`^(#\d{1,5}) (.*)$`)
 	blockName   = regexp.MustCompile(`^ > (.+?):?$`)
 	ttyError    = regexp.MustCompile(`=> ERROR (.+?)(?:\s{2,}|$)`)
-	pushingRef  = regexp.MustCompile(`(?i)(?:pushing manifest for|\[internal\] pushing|^pushing(?: image)?(?: \d+ of \d+)?|publishing|pushing image(?: to)?|pushing signature to:|start upload of) "?\[?([^\s"\]@]+[./:][^\s"\]@]*)`)
+	authVertex  = regexp.MustCompile(`^\[auth\] (\S+?):pull,push (?:\S+ )?token for (\S+)`)
+	retryLine   = regexp.MustCompile(`^[\d.]+ retrying in`)
+	orasLine    = regexp.MustCompile(`^(?:Preparing \S+$|(?:Uploading|Uploaded|Exists)\s+([0-9a-f]{12}) (\S+))`)
+	pushingRef  = regexp.MustCompile(`(?i)(?:pushing manifest for|\[internal\] pushing|^pushing(?: image)?(?: \d+ of \d+)?|publishing|pushing image(?: to)?|pushing signature to:|start upload of|attestation created for) "?\[?([^\s"\]@]+[./:][^\s"\]@]*)`)
 	pushedRef   = regexp.MustCompile(`(?i)(?:^|\s)(?:published|pushed:|pushed \[registry\]|built and pushed image as|built and pushed images? (?:to|as)) "?([^\s"@,]+)`)
 )
 
@@ -121,6 +133,10 @@ func (s *state) observe(ln parser.Line) bool {
 	}
 	if m := blockName.FindStringSubmatch(text); m != nil {
 		s.step.block = kindOf(m[1])
+		if im, ok := strings.CutPrefix(m[1], "importing cache manifest from "); ok {
+			s.step.cacheHost = hostOf(cleanImage(im))
+			return true
+		}
 		s.settleUndecided(s.step.block)
 		if im := strings.TrimSuffix(strings.TrimPrefix(m[1], "pushing "), " with docker"); im != m[1] {
 			s.step.publishing = cleanImage(im)
@@ -146,13 +162,16 @@ func (s *state) observe(ln parser.Line) bool {
 	case low == "storing signatures":
 		s.copySettled()
 		return true
+	case strings.Contains(low, "no matching credentials were found"):
+		s.step.anonymous = true
+		return true
 	case strings.Contains(low, "login succeeded"):
 		if s.step.cmd.verb == verbLogin {
 			s.step.cmd = command{}
 		}
 		return true
 	case strings.HasPrefix(low, "pulling ") && !strings.Contains(low, "rror"), strings.Contains(low, ": pulling from "), strings.HasPrefix(low, "trying to pull "),
-		strings.Contains(low, "pull down action image"), strings.HasPrefix(strings.TrimSpace(low), "step 1/"), strings.HasPrefix(low, "annotating resources"):
+		strings.Contains(low, "pull down action image"), strings.HasPrefix(strings.TrimSpace(low), "step 1/"), strings.HasPrefix(low, "step 1 : "), strings.HasPrefix(low, "annotating resources"):
 		s.step.cmd = command{verb: verbPull}
 		return true
 	case strings.Contains(low, "built and pushed image"), strings.HasPrefix(low, "pushed"), strings.Contains(low, " published "), strings.HasPrefix(low, "published "):
@@ -165,12 +184,23 @@ func (s *state) observe(ln parser.Line) bool {
 		s.succeeded(s.step.publishing, ln)
 		return true
 	}
+	if m := orasLine.FindStringSubmatch(text); m != nil {
+		s.step.cmd, s.step.asked = command{client: pushdoctor.ClientOras, verb: verbPush}, true
+		s.step.orasPart = pushdoctor.OperationUpload
+		if m[1] == "" {
+			s.step.orasPart = ""
+		} else if strings.Contains(m[2], ".manifest.") {
+			s.step.orasPart = pushdoctor.OperationManifest
+		}
+		return true
+	}
 	s.command(text, false)
 	if loginAction.MatchString(text) {
-		// A page copied from the web has no groups.
+		// A page copied from the web has no groups: the inputs follow.
 		s.step.login, s.step.cmd = true, command{verb: verbLogin}
+		s.step.loginHost, s.step.inputs = "docker.io", 12
 	}
-	if m := pushingRef.FindStringSubmatch(text); m != nil {
+	if m := pushingRef.FindStringSubmatch(text); m != nil && !strings.Contains(low, "error") && !strings.Contains(low, "fail") {
 		image := cleanImage(strings.TrimRight(m[1], "."))
 		if image != "" && !strings.Contains(image, "://") {
 			s.step.publishing, s.step.asked = image, true
@@ -214,6 +244,15 @@ func (s *state) vertex(ln parser.Line, id, rest string) bool {
 			st.asked = true
 		}
 	}
+	if m := authVertex.FindStringSubmatch(rest); m != nil {
+		st.authImage, st.authHost, st.asked = m[2]+"/"+m[1], m[2], true
+	}
+	if im, ok := strings.CutPrefix(rest, "importing cache manifest from "); ok {
+		st.cacheHost = hostOf(cleanImage(im))
+	}
+	if retryLine.MatchString(rest) && st.last != nil && st.last.vertex == id {
+		st.last.retry = true
+	}
 	if m := pushingRef.FindStringSubmatch(rest); m != nil && len(v.images) < 64 {
 		v.kind = vertexImage
 		if im := cleanImage(m[1]); im != "" {
@@ -221,7 +260,6 @@ func (s *state) vertex(ln parser.Line, id, rest string) bool {
 			st.publishing = im
 		}
 	}
-	// A number that is used again belongs to the next build in the same step.
 	return !strings.Contains(rest, " unauthorized") && !strings.Contains(rest, "retrying in")
 }
 
@@ -266,6 +304,13 @@ func kindOf(name string) vertexKind {
 func (s *state) observeDocker(ln parser.Line) bool {
 	st := &s.step
 	text := ln.Text
+	if s.step.list > 0 {
+		s.step.list--
+	}
+	if strings.TrimSpace(text) == "errors:" {
+		s.step.list = 4
+		return true
+	}
 	if m := pushRefers.FindStringSubmatch(text); m != nil {
 		client := pushdoctor.ClientDocker
 		if a, _ := read(ln); a.strong {
@@ -291,6 +336,13 @@ func (s *state) observeDocker(ln parser.Line) bool {
 		}
 		st.docker.layer(m[2], text[strings.Index(text, m[2])+len(m[2])+1:])
 		return true
+	}
+	if st.docker == nil && st.cmd.verb != verbPull {
+		// The log is cut, or its lines are out of order: layers that are prepared or pushed are a push's.
+		if m := layerLine.FindStringSubmatch(text); m != nil && m[2] != "Waiting" {
+			st.docker = &dockerPush{client: pushdoctor.ClientDocker, layers: map[string]bool{}, line: ln}
+			st.asked = true
+		}
 	}
 	if st.docker == nil || st.docker.done {
 		return false
@@ -318,9 +370,10 @@ func (d *dockerPush) layer(id, what string) {
 		if _, ok := d.layers[id]; ok || len(d.layers) < maxLayers {
 			d.layers[id] = true
 		}
+		d.sent = d.sent || strings.HasPrefix(what, "Pushed")
 		return
 	case strings.HasPrefix(what, "Retrying"):
-		d.moving, d.retried = true, true
+		d.retried = true
 	case strings.HasPrefix(what, "Pushing"), strings.HasPrefix(what, "Image push failed"):
 		d.moving = true
 	}
@@ -388,6 +441,9 @@ func (s *state) command(text string, own bool) {
 	if c.verb == verbNone {
 		return
 	}
+	if c.verb == verbLogin && program == "docker" {
+		s.step.loginHost = loginArgument(rest)
+	}
 	if c.verb == verbPush && c.image == "" && (what == "push" || what == "sign") {
 		c.image = imageArgument(rest)
 	}
@@ -421,6 +477,34 @@ func verbOf(what string) verb {
 		return verbBuild
 	}
 	return verbNone
+}
+
+// input reads a login action's input in a page copied from the web.
+func (s *state) input(text string) {
+	if host, ok := strings.CutPrefix(strings.TrimSpace(text), "registry:"); ok {
+		s.step.loginHost = strings.TrimSpace(host)
+		s.step.inputs = 0
+	}
+}
+
+// loginArgument is the host in the arguments of docker login: "docker.io" where there is none, "" where a
+// variable hides it.
+func loginArgument(rest string) string {
+	fields := strings.Fields(rest)
+	for i := 0; i < len(fields); i++ {
+		f := strings.Trim(fields[i], "\"'")
+		switch {
+		case f == "-u", f == "-p", f == "-e", f == "--username", f == "--password", f == "--email":
+			i++
+		case strings.HasPrefix(f, "-"):
+		case strings.ContainsAny(f, "$`{};|&<>"):
+			return ""
+		default:
+			host, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(f, "https://"), "http://"), "/")
+			return host
+		}
+	}
+	return "docker.io"
 }
 
 func firstField(s string) string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -54,13 +55,15 @@ func (s *state) place(a *answer) {
 			a.dir = push
 		case st.docker != nil && !st.docker.done:
 			a.dir = push
-		case a.client == pushdoctor.ClientOras && st.cmd.verb != verbPull, st.frameImage != "":
+		case a.client == pushdoctor.ClientOras && st.cmd.verb != verbPull:
 			a.dir = push
+		case st.last != nil && a.line.Number-st.lastLine <= 4:
+			a.dir = push // the answer's body, or the client's second word on it
 		case st.cmd.verb == verbPull:
 			a.dir = pull
 		case daemonPing:
 			a.dir = push
-		case st.cmd.verb == verbPush, st.cmd.verb == verbLogin:
+		case st.cmd.verb == verbPush, st.cmd.verb == verbLogin, st.publishing != "":
 			a.dir = push
 		}
 	} else if a.dir == push && kind == vertexOther && a.operation != pushdoctor.OperationCacheExport {
@@ -73,7 +76,7 @@ func (s *state) place(a *answer) {
 	if daemonPing && !inPush && a.dir == push && a.operation == "" {
 		a.operation = pushdoctor.OperationLogin
 	}
-	if st.cmd.verb == verbLogin && !inPush && a.operation == "" && a.url != "" {
+	if st.cmd.verb == verbLogin && !inPush && a.operation == "" && a.vertex == "" && !a.summary && a.dir != pull {
 		a.operation = pushdoctor.OperationLogin
 	}
 }
@@ -88,27 +91,36 @@ func (s *state) decorate(a *answer) {
 		}
 		a.image = ""
 	}
+	if a.pathOnly && inPush && st.docker.repository != "" {
+		a.image, a.pathOnly = st.docker.repository, false
+	}
+	a.anonymous = a.anonymous || st.anonymous
 	if a.image == "" && a.operation != pushdoctor.OperationLogin && a.operation != pushdoctor.OperationCacheExport {
 		switch {
 		case inPush:
 			a.image = st.docker.repository
-		case st.frameImage != "":
-			a.image, a.dir = st.frameImage, push
 		case a.vertex != "" && st.vertices[a.vertex] != nil && len(st.vertices[a.vertex].images) > 0 && a.status == 0 && a.code == "":
 		case a.vertex != "" && st.vertices[a.vertex] != nil && len(st.vertices[a.vertex].images) > 0:
 			a.image = st.vertices[a.vertex].images[len(st.vertices[a.vertex].images)-1]
 		case st.cmd.verb == verbPush && st.cmd.image != "":
 			a.image = st.cmd.image
+		case st.authImage != "" && (a.vertex != "" || a.summary || a.client == pushdoctor.ClientBuildx):
+			a.image = st.authImage
 		case st.publishing != "" && a.vertex == "" && !a.summary:
-			a.image = st.publishing
+			a.image, a.guessed = st.publishing, true
 		}
 	}
-	st.frameImage = ""
-	if host := hostOf(a.image); a.image != "" && host != "" {
+	if a.operation == pushdoctor.OperationCacheExport && a.host == "" {
+		a.host = orElse(st.authHost, st.cacheHost)
+	}
+	if host := hostOf(a.image); a.image != "" && host != "" && !a.pathOnly {
 		// The address of a request names the host for certain; a storage behind the registry is no registry.
 		if u := splitURL(a.url); a.url == "" || !u.registry || host != "docker.io" && host != "***" {
 			a.host = host
 		}
+	}
+	if a.host == "" && a.client == pushdoctor.ClientBuildx && a.operation != pushdoctor.OperationLogin {
+		a.host = orElse(st.authHost, st.cacheHost)
 	}
 	a.host = lower(a.host)
 	if a.host == "registry-1.docker.io" || a.host == "index.docker.io" || a.host == "registry.docker.io" || a.host == "auth.docker.io" {
@@ -122,6 +134,12 @@ func (s *state) decorate(a *answer) {
 			a.client = st.cmd.client
 		case a.client == "" && st.cmd.client != "":
 			a.client = st.cmd.client
+		case a.client == pushdoctor.ClientBuildx && a.vertex == "" && st.cmd.verb == verbLogin && st.cmd.client == pushdoctor.ClientHelm:
+			a.client = st.cmd.client
+		case a.client == pushdoctor.ClientBuildx && a.vertex == "" && strings.HasPrefix(a.text, "unknown: "):
+			a.client = pushdoctor.ClientDocker // its containerd store puts a code before containerd's words
+		case a.client == "" && (unquotedURL.MatchString(a.text) || strings.HasSuffix(strings.TrimRight(a.url, "/"), "/v2")):
+			a.client = pushdoctor.ClientDocker
 		case a.client == "" && a.method != "" && a.code != "" && strings.Contains(a.line.Text, strings.ToUpper(a.method)+" http"):
 			a.client = pushdoctor.ClientCrane
 		case a.client == "" && startsWithCode(a.line.Text):
@@ -133,11 +151,14 @@ func (s *state) decorate(a *answer) {
 	}
 	if inPush && a.operation == "" {
 		switch {
-		case a.status >= 500 && st.docker.allUp(), manifestCodes[a.code], st.docker.allUp() && a.code != "" && !authCode(a.code), st.docker.allUp() && st.docker.pushedAny():
+		case manifestCodes[a.code], st.docker.allUp() && (st.docker.sent || a.status >= 500 || a.code != "" && !authCode(a.code)):
 			a.operation = pushdoctor.OperationManifest
-		case st.docker.moving:
+		case st.docker.moving, st.docker.retried && a.status < 500:
 			a.operation = pushdoctor.OperationUpload
 		}
+	}
+	if a.operation == "" && a.client == pushdoctor.ClientOras && st.orasPart != "" {
+		a.operation = st.orasPart
 	}
 	if a.operation == "" && manifestCodes[a.code] {
 		a.operation = pushdoctor.OperationManifest
@@ -150,8 +171,8 @@ func (s *state) decorate(a *answer) {
 	}
 }
 
-// pushedAny reports whether a layer went up in this push, which needs a right to write.
-func (d *dockerPush) pushedAny() bool { return d.moving || len(d.layers) > 0 && d.allUp() }
+// unquotedURL matches the error of a request as Go before 1.14 printed it, which is docker's up to 19.03.
+var unquotedURL = regexp.MustCompile(`\b(?:Get|Head|Put|Post|Patch) https?://`)
 
 func authCode(code string) bool {
 	return code == "denied" || code == "unauthorized" || code == "insufficient_scope"
@@ -179,13 +200,12 @@ var (
 
 // loginHost is the host of the login whose outcome stands in or just before the line.
 func (s *state) loginHost(ln parser.Line) string {
-	logins := s.log.Facts().Logins
-	for _, l := range slices.Backward(logins) {
-		if !l.OK && l.Line <= ln.Number {
+	for _, l := range slices.Backward(s.log.Facts().Logins) {
+		if l.Line <= ln.Number && (!l.OK || s.step.login) && l.Host != "" {
 			return l.Host
 		}
 	}
-	return ""
+	return s.step.loginHost
 }
 
 // settleUndecided decides the answers that waited for BuildKit's summary to name the step that failed.
@@ -199,7 +219,11 @@ func (s *state) settleUndecided(kind vertexKind) {
 		case vertexCache:
 			a.operation = pushdoctor.OperationCacheExport
 		case vertexUnknown:
-			a.confidence *= 0.9
+			if a.vague() {
+				s.tracef(a.line, "no push: nothing in the line or the step says that it is one")
+				continue
+			}
+			a.confidence *= 0.95
 		}
 		s.fold(a)
 	}
@@ -218,7 +242,7 @@ func (s *state) fold(a answer) {
 		if s.same(f, &a) {
 			s.tracef(a.line, "the same failure as line %d", f.line.Number)
 			f.merge(s, a)
-			s.step.last = f
+			s.step.last, s.step.lastLine = f, a.line.Number
 			return
 		}
 	}
@@ -230,6 +254,7 @@ func (s *state) fold(a answer) {
 	if d := s.step.docker; d != nil && !d.done && a.operation != pushdoctor.OperationLogin {
 		f.push = d
 	}
+	s.step.lastLine = a.line.Number
 	f.facts = s.log.Facts()
 	f.facts.Pushed = slices.Clone(s.pushed)
 	s.failures = append(s.failures, f)
@@ -239,7 +264,10 @@ func (s *state) fold(a answer) {
 
 // opens notes that the registry's answer may go on in the next lines: a page of HTML, a list of errors.
 func (s *state) opens(a answer) {
-	if a.html && a.statusSource != pushdoctor.StatusExplicit || strings.HasSuffix(a.line.Text, "errors:") || strings.HasSuffix(a.message, "denied:") {
+	switch {
+	case strings.HasSuffix(a.text, "errors:"):
+		s.step.list = 4
+	case a.html && a.statusSource != pushdoctor.StatusExplicit, a.client == pushdoctor.ClientJib, a.cause == pushdoctor.CauseCredentialsInvalid && a.status == 0:
 		s.step.window = 12
 	}
 }
@@ -250,6 +278,15 @@ func (s *state) continues(ln parser.Line) {
 	if f == nil {
 		return
 	}
+	if m := jibPart.FindStringSubmatch(ln.Text); m != nil && f.client == pushdoctor.ClientJib && f.operation == pushdoctor.OperationPush {
+		f.operation = map[string]pushdoctor.Operation{"Blob": pushdoctor.OperationUpload, "Manifest": pushdoctor.OperationManifest}[m[1]]
+	}
+	if m := azureLogin.FindStringSubmatch(ln.Text); m != nil && f.operation == pushdoctor.OperationLogin && f.host == "" {
+		f.host = lower(m[1])
+		f.setStatus(m[2])
+		f.quote(ln)
+		s.step.window = 0
+	}
 	if m := htmlTitle.FindStringSubmatch(ln.Text); m != nil && f.statusSource != pushdoctor.StatusExplicit {
 		f.setStatus(m[1])
 		f.html = true
@@ -258,6 +295,11 @@ func (s *state) continues(ln parser.Line) {
 		s.step.window = 0
 	}
 }
+
+var (
+	jibPart    = regexp.MustCompile(`RegistryClient\.push(Blob|Manifest)\(`)
+	azureLogin = regexp.MustCompile(`Access to registry '([^']+)' was denied\. Response code: (\d{3})`)
+)
 
 // class groups the operations of which one push is made; a login, a cache and a signature are pushes of their own.
 func class(op pushdoctor.Operation) pushdoctor.Operation {
@@ -274,6 +316,12 @@ func class(op pushdoctor.Operation) pushdoctor.Operation {
 // "##[error]buildx failed with: ERROR: ..." by the action; and once for each retry.
 func (s *state) same(f *failure, a *answer) bool {
 	inStep := f.step == s.step.number
+	if inStep && f == s.step.last && s.step.list > 0 && authCode(a.code) {
+		return true
+	}
+	if inStep && f == s.step.last && (a.guessed || f.guessed) && a.cause == f.cause {
+		return true
+	}
 	kf, ka := repositoryKey(f.image), repositoryKey(a.image)
 	if class(f.operation) != class(a.operation) {
 		// A summary without the frame that says "cache" or "sign".
@@ -333,7 +381,7 @@ func (f *failure) merge(s *state, a answer) {
 		f.recovered = false
 	}
 	f.retry = f.retry && a.retry
-	if f.code == "denied" && a.code == "unauthorized" && s.step.window > 0 {
+	if f.code == "denied" && a.code == "unauthorized" && s.step.list > 0 {
 		// containers/image and docker print both of what Docker Hub answers with 401.
 		f.status, f.statusSource = 401, pushdoctor.StatusImplied
 		f.quote(a.line)
@@ -387,8 +435,11 @@ func (f *failure) inherit(a answer) {
 	if f.host == "" && a.host != "" {
 		f.host = a.host
 	}
-	if (f.registry == pushdoctor.RegistryUnknown || f.registry == "") && a.registry != "" {
+	if (f.registry == pushdoctor.RegistryUnknown || f.registry == "" || f.registry == pushdoctor.RegistryOther) && a.registry != "" && a.registry != pushdoctor.RegistryUnknown {
 		f.registry = a.registry
+	}
+	if a.client != "" && a.client != pushdoctor.ClientOther && !f.strong && (f.client == pushdoctor.ClientOther || startsWithCode(f.text) && f.push == nil) {
+		f.client = a.client
 	}
 	if f.status == 0 && a.status != 0 || f.statusSource == pushdoctor.StatusImplied && a.statusSource == pushdoctor.StatusExplicit {
 		f.status, f.statusSource = a.status, a.statusSource
@@ -488,8 +539,7 @@ func (s *state) dockerUnexplained() {
 		return
 	}
 	if d.client == pushdoctor.ClientCompose && d.retried && d.allUp() {
-		d.done = true
-		s.succeeded(d.repository, d.line)
+		s.succeeded(d.repository, d.line) // compose prints no digest
 	}
 	d.done = true
 }

@@ -35,6 +35,8 @@ type answer struct {
 	status       int
 	statusSource pushdoctor.StatusSource
 	code         string // the registry's error code, lower case with blanks: "name unknown"
+	pathOnly     bool   // image is a repository's path: no host can be read out of it
+	guessed      bool   // image is what the step said before, not what the line says
 	anonymous    bool   // the client says that it sent no credentials
 	summary      bool   // the line sums up an earlier one
 	retry        bool   // the client goes on by itself
@@ -42,6 +44,7 @@ type answer struct {
 	failed       bool   // a frame says that something failed, even if nothing says why
 	vertex       string // BuildKit's number of the step: "#14"
 
+	text string // of the line, out of a logger's wrapping
 	judged
 }
 
@@ -63,7 +66,6 @@ type frame struct {
 	op      pushdoctor.Operation
 	dir     direction
 	flag    func(*answer)
-	inner   bool // the message begins here: nothing further in is a frame
 }
 
 func failed(a *answer)    { a.failed = true }
@@ -76,7 +78,9 @@ const ref = `"?(?P<image>[^\s"',;]+?)"?`
 // expr compiles a frame's expression. All are linear-time and ignore case: clients of different
 // years write "Failed to push" and "failed to push".
 func expr(s string) *regexp.Regexp {
-	return regexp.MustCompile("(?i)" + strings.NewReplacer("REF", ref, "NNN", `(?P<status>[1-5]\d\d)\b`,
+	// A reference may hold a port: only a colon before a blank or at the end stands behind it.
+	return regexp.MustCompile("(?i)" + strings.NewReplacer("REF: ", ref+`(?:: |:$)`, "REF:", ref+`(?:: |:$)`, "REF", ref,
+		"PATH", strings.Replace(ref, "image", "repository", 1), "NNN", `(?P<status>[1-5]\d\d)\b`,
 		"URL", `"?(?P<url>https?://[^\s"]+?)"?`).Replace(s))
 }
 
@@ -90,7 +94,8 @@ var frames = []frame{
 	{literal: "buildx call failed", re: expr(`buildx call failed with:`), client: pushdoctor.ClientBuildx, strong: true, flag: summary},
 	{literal: "buildx bake failed", re: expr(`buildx bake failed with:`), client: pushdoctor.ClientBuildx, strong: true, flag: summary},
 	{literal: "error: failed to build:", re: expr(`error: failed to build:`), client: pushdoctor.ClientBuildx, flag: summary},
-	{literal: "failed to push ", re: expr(`failed to push REF(?:(?: after \d+ tries)?: ?|\s|$)`), dir: push, flag: failed},
+	{literal: "failed to push ", re: expr(`failed to push REF(?:(?: after \d+ tries)?: |:$|\s|$)`), dir: push, flag: failed},
+	{literal: "failed to push ", re: regexp.MustCompile(`failed to push [^\s:]+[:/]`), client: pushdoctor.ClientBuildx}, // in a script it has a capital
 	{literal: "failed commit on ref", re: expr(`failed commit on ref "?(?:layer|config|intoto|blob|unknown)-`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationUpload, dir: push},
 	{literal: "failed commit on ref", re: expr(`failed commit on ref "?(?:manifest|index)-`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationManifest, dir: push},
 	{literal: "failed to copy: ", re: expr(`failed to copy: `), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationUpload},
@@ -98,6 +103,7 @@ var frames = []frame{
 	{literal: "error writing ", re: expr(`error writing (?:layer|config|manifest|index|cache config|cache manifest) blob: `), client: pushdoctor.ClientBuildx, strong: true, op: pushdoctor.OperationCacheExport, dir: push, flag: failed},
 	{literal: "error: failed to push ", re: expr(`error: failed to push `), client: pushdoctor.ClientBuildx},
 	{literal: "failed to fetch anonymous token", re: expr(`failed to fetch anonymous token:`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationToken, flag: anonymous},
+	{literal: "failed to authorize: ", re: expr(`failed to authorize: `), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationToken},
 	{literal: "failed to fetch oauth token", re: expr(`failed to fetch oauth token:`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationToken},
 	{literal: "authorization status: ", re: expr(`authorization status: NNN(?:: authorization failed)?`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationToken},
 	{literal: "failed to parse error response", re: expr(`failed to parse error response NNN`), client: pushdoctor.ClientBuildx},
@@ -105,13 +111,13 @@ var frames = []frame{
 
 	// docker push and docker login. https://github.com/moby/moby/blob/master/distribution/errors.go
 	{literal: "error response from daemon", re: expr(`error response from daemon: `), client: pushdoctor.ClientDocker},
-	{literal: "trying to push", re: expr(`status NNN trying to push repository REF:`), client: pushdoctor.ClientDocker, dir: push},
+	{literal: "trying to push", re: expr(`status NNN trying to push repository PATH:`), client: pushdoctor.ClientDocker, dir: push},
 	{literal: "trying to push", re: expr(`server error: NNN trying to push REF (?:blob|manifest)`), client: pushdoctor.ClientDocker, dir: push, op: pushdoctor.OperationUpload},
 	{literal: "trying to initiate upload", re: expr(`unexpected NNN response status trying to initiate upload`), client: pushdoctor.ClientDocker, dir: push, op: pushdoctor.OperationUpload},
 	{literal: "while uploading metadata", re: expr(`http code NNN while uploading metadata`), client: pushdoctor.ClientDocker, dir: push, op: pushdoctor.OperationUpload},
-	{literal: "error pushing to registry", re: expr(`error pushing to registry:`), client: pushdoctor.ClientDocker, dir: push, flag: failed},
-	{literal: "with push after error", re: expr(`not continuing with push after error:`), client: pushdoctor.ClientDocker, dir: push, flag: failed},
-	{literal: "for push after error", re: expr(`attempting next endpoint for push after error:`), client: pushdoctor.ClientDocker, dir: push, flag: failed},
+	{literal: "error pushing to registry", re: expr(`error pushing to registry:`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationPush, dir: push, flag: failed},
+	{literal: "with push after error", re: expr(`not continuing with push after error:`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationPush, dir: push, flag: failed},
+	{literal: "for push after error", re: expr(`attempting next endpoint for push after error:`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationPush, dir: push, flag: failed},
 	{literal: "login attempt to ", re: expr(`login attempt to URL failed with status: NNN`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationLogin, dir: push},
 	{literal: "no successful auth challenge", re: expr(`no successful auth challenge for URL`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationLogin, dir: push},
 	{literal: "token auth attempt for registry", re: expr(`token auth attempt for registry`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationToken},
@@ -125,7 +131,7 @@ var frames = []frame{
 	{literal: "to the remote destination", re: expr(`copying image to the remote destination:`), client: pushdoctor.ClientPodman, dir: push, flag: failed},
 	{literal: "trying to reuse blob", re: expr(`trying to reuse blob \S+ at destination:`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push, flag: failed},
 	{literal: "checking whether a blob", re: expr(`checking whether a blob \S+ exists in REF: `), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push},
-	{literal: "from destination repository", re: expr(`(?:failed|not authorized) to read from destination repository REF(?:: NNN|$|\s)`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push, flag: failed},
+	{literal: "from destination repository", re: expr(`(?:failed|not authorized) to read from destination repository PATH(?:: NNN|$|\s)`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push, flag: failed},
 	{literal: "writing blob: ", re: expr(`writing blob: `), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push, flag: failed},
 	{literal: "initiating layer upload", re: expr(`initiating layer upload to (?P<path>/v2/\S+) in (?P<host>[^\s:]+(?::\d+)?): `), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push},
 	{literal: "uploading layer ", re: expr(`uploading layer (?:chunked|to URL):`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationUpload, dir: push},
@@ -135,6 +141,9 @@ var frames = []frame{
 	{literal: "bearer token: invalid status", re: expr(`requesting bearer? token: invalid status code from registry NNN`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationToken},
 	{literal: "unable to retrieve auth token", re: expr(`unable to retrieve auth token:`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationToken},
 	{literal: "status code from registry", re: expr(`invalid status code from registry NNN`), client: pushdoctor.ClientPodman},
+	{literal: "normalizing name", re: expr(`normalizing name "(?P<image>[^"]*)"`), client: pushdoctor.ClientPodman, strong: true, op: pushdoctor.OperationReference, dir: push},
+	{literal: "invalid image name", re: expr(`invalid image name "(?P<image>[^"]*)", unknown transport`), client: pushdoctor.ClientPodman, strong: true, op: pushdoctor.OperationReference, dir: push, flag: failed},
+	{literal: "invalid destination name", re: expr(`invalid destination name docker://(?P<image>\S+?): `), client: pushdoctor.ClientSkopeo, strong: true, op: pushdoctor.OperationReference, dir: push, flag: failed},
 	{literal: "logging into ", re: expr(`(?:error )?logging into "(?P<host>[^"\s]+)":`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationLogin, dir: push},
 	{literal: "authenticating creds for", re: expr(`authenticating creds for "(?P<host>[^"\s]+)":`), client: pushdoctor.ClientPodman, op: pushdoctor.OperationLogin, dir: push},
 	{literal: "initializing destination", re: expr(`initializing destination docker://(?P<image>\S+?): `), client: pushdoctor.ClientPodman, dir: push, flag: failed},
@@ -163,6 +172,7 @@ var frames = []frame{
 	// oras-go: oras and helm. https://github.com/oras-project/oras-go/blob/main/registry/remote/errcode/errors.go
 	{literal: "response status code ", re: expr(`response status code NNN`), client: pushdoctor.ClientOras},
 	{literal: "error response from registry", re: expr(`error response from registry: `), client: pushdoctor.ClientOras, strong: true, flag: failed},
+	{literal: "failed to validate the cred", re: expr(`failed to validate the credentials for (?P<host>[^\s:]+(?::\d+)?): `), client: pushdoctor.ClientOras, strong: true, op: pushdoctor.OperationLogin, dir: push, flag: failed},
 	{literal: "on destination: ", re: expr(`failed to perform "(?P<verb>\w+)" on destination: `), client: pushdoctor.ClientHelm, dir: push, flag: failed},
 
 	// jib. https://github.com/GoogleContainerTools/jib/tree/master/jib-core/src/main/java/com/google/cloud/tools/jib/registry
@@ -176,8 +186,9 @@ var frames = []frame{
 	// regctl. https://github.com/regclient/regclient/tree/main/scheme/reg
 	{literal: "failed to send blob", re: expr(`failed to send blob[^:]*? ref REF: `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
 	{literal: "failed to access target registry", re: expr(`failed to access target registry:`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "failed to ping registry", re: expr(`failed to ping registry (?P<host>[^\s:]+(?::\d+)?): `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationLogin, dir: push, flag: failed},
 	{literal: "failed to request manifest head", re: expr(`failed to request manifest head REF: `), client: pushdoctor.ClientOther, strong: true},
-	{literal: "failed to put manifest", re: expr(`failed to put manifest REF: (?:request failed|retry limit|http do|unauthorized)`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push},
+	{literal: "failed to put manifest", re: expr(`failed to put manifest REF: (?:request failed|retry limit|http do|unauthorized$)`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push},
 	{literal: "[http ", re: expr(`\[http NNN\]`), client: pushdoctor.ClientOther},
 
 	// Others: goreleaser, .NET's SDK, OpenShift's builds, GitHub's attestations, Bazel's pusher, tart.
@@ -188,10 +199,15 @@ var frames = []frame{
 	{literal: "ocierror: ", re: expr(`ocierror: `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationSign, dir: push},
 	{literal: "artifact to container registry", re: expr(`error uploading artifact to container registry`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationSign, dir: push, flag: failed},
 	{literal: "expected 200, received", re: expr(`error fetching URL - expected \d+, received NNN`), client: pushdoctor.ClientOther, op: pushdoctor.OperationSign, dir: push},
+	{literal: "token in bearer response", re: expr(`no token in bearer response`), op: pushdoctor.OperationToken, flag: failed},
+	{literal: "token auth challenge", re: expr(`no scope specified for token auth challenge`), op: pushdoctor.OperationToken, flag: failed},
+	{literal: "\"errordetail\"", re: expr(`\{"errorDetail":`), client: pushdoctor.ClientOther, strong: true},
+	{literal: "{u'message'", re: expr(`\{u?'message': u?'`), client: pushdoctor.ClientOther, strong: true},
+	{literal: "dockerjava", re: expr(`dockerjava`), client: pushdoctor.ClientOther, strong: true},
 	{literal: "bad status during token exchange", re: expr(`bad status during token exchange: NNN`), op: pushdoctor.OperationToken, dir: push, client: pushdoctor.ClientOther, strong: true, flag: failed},
 	{literal: "unexpectedhttpstatuscode", re: expr(`UnexpectedHTTPStatusCode\(when: "pushing manifest", code: NNN`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
 	{literal: "unexpectedhttpstatuscode", re: expr(`UnexpectedHTTPStatusCode\(when: "pushing blob[^"]*", code: NNN`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
-	{literal: "on the destination registry", re: expr(`failed to check the existence of the (?P<what>manifest|blob) of image REF on the destination registry: \[NNN\]`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "on the destination registry", re: expr(`failed to check the existence of the (?P<what>manifest|blob) of image PATH on the destination registry: \[NNN\]`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
 	{literal: "upload http", re: expr(`(?P<what>manifest|blob|layer) upload URL returned NNN`), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},
 	{literal: "image exists at remote", re: expr(`push: image exists at remote: get image: `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
 	{literal: "oras push failed", re: expr(`oras push failed:`), client: pushdoctor.ClientOras, strong: true, dir: push, flag: failed},
@@ -214,6 +230,10 @@ var frames = []frame{
 	{literal: "httpreadseeker", re: expr(`httpReadSeeker`), dir: pull},
 	{literal: "docker: ", re: expr(`^docker: `), dir: pull}, // docker run
 	{literal: "not found: manifest", re: expr(`manifest for \S+ not found`), dir: pull},
+	{literal: "error processing tar file", re: expr(`error processing tar file`), dir: pull}, // a build's context
+	{literal: "cannot be pulled", re: expr(`cannot be pulled`), dir: pull},
+	{literal: "docker-export-", re: expr(`/docker-export-\d`), dir: pull}, // docker save
+	{literal: "initialize builder", re: expr(`failed to initialize builder`), dir: pull},
 	{literal: "pull access denied", re: expr(`pull access denied`), dir: pull},
 	{literal: "failed to resolve ", re: expr(`failed to resolve (?:source metadata|reference|action)`), dir: pull},
 	{literal: "load metadata for", re: expr(`load metadata for`), dir: pull},
@@ -271,21 +291,20 @@ var codes = map[string]int{
 }
 
 // bare matches an error code where docker and BuildKit print one: at the line's beginning, or behind a frame.
-var bare = regexp.MustCompile(`(?i)(?:^|: |\]: |\()(denied|unauthorized|name unknown|name invalid|manifest unknown|manifest invalid|manifest blob unknown|` +
+var bare = regexp.MustCompile(`(?im)(?:^|: |\]: |\(|\bu?')(denied|unauthorized|name unknown|name invalid|manifest unknown|manifest invalid|manifest blob unknown|` +
 	`blob unknown|blob upload unknown|blob upload invalid|digest invalid|size invalid|tag invalid|toomanyrequests|too many requests|unsupported|` +
-	`range invalid|unknown blob|unknown|precondition|conflict|not found|insufficient_scope)(?:: |:$|$| to registry)`)
+	`range invalid|unknown blob|unknown|precondition|conflict|not found|insufficient_scope)(?:: |:$|$|'$| to registry)`)
 
 // upper matches a code as go-containerregistry prints one.
 var upper = regexp.MustCompile(`(?:^|: )([A-Z][A-Z]+(?:_[A-Z]+)*): `)
 
-// jsonCode and jsonMessage match the registry's own answer, also where it is quoted in a string.
+// jsonCode matches the code in the registry's own answer, also where it is quoted in a string.
 var (
-	jsonCode    = regexp.MustCompile(`\\*"code\\*":\s*\\*"([A-Z_]+)\\*"`)
-	jsonMessage = regexp.MustCompile(`\\*"message\\*":\s*\\*"((?:[^"\\]|\\u[0-9a-fA-F]{4}|\\"[^,}\]])*)`)
-	htmlTitle   = regexp.MustCompile(`(?i)<(?:title|h1)>\s*([1-5]\d\d) [A-Za-z]`)
-	htmlBody    = regexp.MustCompile(`(?i)<html|<!doctype html|<head>|<\?xml`)
-	vertexLine  = regexp.MustCompile(`^#\d{1,5} `)
-	transport   = regexp.MustCompile(`(?i)\b(?:Head|Get|Put|Post|Patch|Delete) "?https?://[^\s"]+"?: `)
+	jsonCode   = regexp.MustCompile(`\\*"code\\*":\s*\\*"([A-Z_]+)\\*"`)
+	htmlTitle  = regexp.MustCompile(`(?i)<(?:title|h1)>\s*([1-5]\d\d) [A-Za-z]`)
+	htmlBody   = regexp.MustCompile(`(?i)<html|<!doctype html|<head>|<\?xml`)
+	vertexLine = regexp.MustCompile(`^#\d{1,5} `)
+	transport  = regexp.MustCompile(`(?i)\b(?:Head|Get|Put|Post|Patch|Delete) "?https?://[^\s"]+"?: `)
 )
 
 // reasons are the statuses that a client prints by name only.
@@ -298,12 +317,13 @@ var reasons = map[string]int{
 // read takes a line apart. It reports false where no frame and no code stands in it.
 func read(ln parser.Line) (answer, bool) {
 	a := answer{line: ln, statusSource: pushdoctor.StatusNone}
-	text := ln.Text
+	text := unwrap(ln.Text)
 	if m := vertexLine.FindString(text); m != "" {
 		a.vertex = strings.TrimSpace(m)
 		a.client = pushdoctor.ClientBuildx
 		a.strong = true
 	}
+	a.text = text
 	low := lower(text)
 	inner := 0 // where the message begins
 	hit := false
@@ -348,10 +368,28 @@ func read(ln parser.Line) (answer, bool) {
 		a.retry = true
 	}
 	a.readURL()
-	if strings.Contains(low, "level=fatal msg=") && a.client == pushdoctor.ClientPodman {
+	if strings.Contains(ln.Text, "level=fatal msg=") && (a.client == pushdoctor.ClientPodman || a.client == "") {
 		a.client, a.strong = pushdoctor.ClientSkopeo, true
 	}
 	return a, hit
+}
+
+// unwrap takes the message out of a line of a structured logger: time="..." level=fatal msg="..." err="...".
+// The error, where there is one, says more than the message.
+func unwrap(text string) string {
+	if !strings.Contains(text, "level=") {
+		return text
+	}
+	for _, key := range []string{` err="`, ` error="`, ` msg="`} {
+		if i := strings.Index(text, key); i >= 0 {
+			inner := text[i+len(key):]
+			if end := strings.LastIndexByte(inner, '"'); end > 0 {
+				inner = inner[:end]
+			}
+			return strings.NewReplacer(`\"`, `"`, `\n`, "\n", `\\`, `\`).Replace(inner)
+		}
+	}
+	return text
 }
 
 // take fills in what one frame says. m are the frame's submatches in text.
@@ -393,6 +431,9 @@ func (a *answer) take(f *frame, text string, m []int) {
 		a.host = s
 	}
 	image := group("image") + group("image2")
+	if s := group("repository"); s != "" && a.image == "" {
+		image, a.pathOnly = s, true
+	}
 	if s := group("path"); s != "" && image == "" {
 		image = repositoryOfPath(s)
 		if image != "" && a.host != "" {
@@ -443,11 +484,11 @@ func (a *answer) readCode(text, low string, inner *int) bool {
 		if all := jsonCode.FindAllStringSubmatch(text, 8); all != nil {
 			// Several errors in one answer: the specific one counts, not UNKNOWN.
 			for _, m := range all {
-				if code := plainCode(m[1]); a.code == "" || a.code == "unknown" {
-					a.code = code
+				code := plainCode(m[1])
+				if _, ok := codes[code]; ok && (a.code == "" || a.code == "unknown") {
+					a.code, found = code, true
 				}
 			}
-			found = true
 		}
 	}
 	if a.code == "" {
@@ -478,6 +519,9 @@ func (a *answer) readCode(text, low string, inner *int) bool {
 	if a.code == "" && strings.Contains(low, "insufficient_scope") {
 		a.code, found = "insufficient_scope", true
 	}
+	if a.code == "denied" && strings.Contains(low, "\nunauthorized") {
+		a.code = "insufficient_scope" // containers/image and docker print both of what Docker Hub answers with 401
+	}
 	if n := codes[a.code]; n > 0 && a.status == 0 {
 		a.status, a.statusSource = n, pushdoctor.StatusImplied
 	}
@@ -500,10 +544,8 @@ func (a *answer) readURL() {
 	}
 	a.url = strings.TrimRight(a.url, `"':,;)`)
 	u := splitURL(a.url)
-	if a.host == "" || u.registry {
-		if !(a.image != "" && !u.registry) {
-			a.host = u.host
-		}
+	if u.registry {
+		a.host = u.host // a storage behind the registry is no registry
 	}
 	if u.repository != "" && a.image == "" {
 		a.image = u.host + "/" + u.repository
@@ -539,6 +581,9 @@ func (a *answer) readURL() {
 		}
 		if a.dir == undecided {
 			a.dir = byMethod(a.method, undecided)
+		}
+		if a.dir == undecided && (strings.Contains(a.text, `Get "http`) || strings.Contains(a.text, "Get http")) {
+			a.dir = pull // Go's own error of a GET: crane's are in capitals
 		}
 		if a.dir == undecided && strings.Contains(lower(a.line.Text), "response from daemon") {
 			a.dir = pull // the daemon asks for a manifest only to pull it

@@ -108,11 +108,17 @@ func cleanImage(s string) string {
 	s = strings.TrimPrefix(s, "oci://")
 	s = strings.TrimSuffix(s, "...")
 	switch {
-	case s == "", len(s) > 4096, strings.HasPrefix(s, "http://"), strings.HasPrefix(s, "https://"), s == "to", s == "image", s == "some",
-		s == "the", s == "destination", s == "images", s == "with", s == "after", s == "and", s == "any", s == "error":
+	case s == "", len(s) > 4096, strings.HasPrefix(s, "http://"), strings.HasPrefix(s, "https://"), noImage[s]:
 		return ""
 	}
 	return s
+}
+
+// noImage are words that stand where clients print an image, and are none.
+var noImage = map[string]bool{
+	"to": true, "image": true, "images": true, "some": true, "the": true, "destination": true, "with": true, "after": true, "and": true, "any": true,
+	"error": true, "blob": true, "blobs": true, "manifest": true, "layer": true, "layers": true, "config": true, "signature": true, "chart": true, "artifact": true,
+	"artifacts": true, "tag": true, "tags": true, "docker": true, "package": true, "packages": true, "to:": true, "changes": true, "commit": true, "branch": true,
 }
 
 // repositoryKey is an image's name without tag and digest, by which two lines are known to speak of one image.
