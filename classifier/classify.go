@@ -61,7 +61,9 @@ func (s *state) read(ln parser.Line) {
 		s.endStep()
 		s.step = step{number: ln.Step, title: ln.Title}
 		s.job = ln.Job
-		s.step.login = loginAction.MatchString(ln.Title)
+		if s.step.login = loginAction.MatchString(ln.Title); s.step.login {
+			s.step.loginHost = "docker.io"
+		}
 		s.command(strings.TrimPrefix(ln.Title, "Run "), true)
 	}
 	if ln.Post || ln.Text == "" {
@@ -210,7 +212,9 @@ func (s *state) judge(a *answer) bool {
 			continue
 		}
 		if !ru.when.holds(func(w string) string { return s.word(a, w) }) {
-			s.tracef(a.line, "rule %s: the literal is there, but not: %s", ru.id, ru.when)
+			if ru.literal != "" {
+				s.tracef(a.line, "rule %s: the literal is there, but not: %s", ru.id, ru.when)
+			}
 			continue
 		}
 		if ru.read != nil {
@@ -224,6 +228,9 @@ func (s *state) judge(a *answer) bool {
 		s.tracef(a.line, "rule %s matched: %s, confidence %.2f", ru.id, ru.cause, ru.confidence)
 		a.rule, a.cause, a.confidence = ru, ru.cause, ru.confidence
 		ru.say(a)
+		if s.ofLogin(a); a.registry == pushdoctor.RegistryUnknown {
+			a.registry = registryOf(a.host)
+		}
 		return true
 	}
 	if !a.failed && a.status < 400 && a.code == "" {

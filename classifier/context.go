@@ -85,7 +85,8 @@ func (d *dockerPush) allUp() bool {
 // A vertex is one numbered step of a BuildKit build.
 type vertex struct {
 	kind   vertexKind
-	images []string
+	images []string // whose manifests were sent
+	next   bool     // layers of another image are going up since
 }
 
 type vertexKind int8
@@ -253,8 +254,11 @@ func (s *state) vertex(ln parser.Line, id, rest string) bool {
 	if retryLine.MatchString(rest) && st.last != nil && st.last.vertex == id {
 		st.last.retry = true
 	}
+	if strings.HasPrefix(rest, "pushing layers") && len(v.images) > 0 {
+		v.next = true
+	}
 	if m := pushingRef.FindStringSubmatch(rest); m != nil && len(v.images) < 64 {
-		v.kind = vertexImage
+		v.kind, v.next = vertexImage, false
 		if im := cleanImage(m[1]); im != "" {
 			v.images = append(v.images, im)
 			st.publishing = im
@@ -319,9 +323,9 @@ func (s *state) observeDocker(ln parser.Line) bool {
 			client = st.cmd.client
 		}
 		s.dockerUnexplained()
-		st.docker = &dockerPush{repository: cleanImage(m[1]), client: client, layers: map[string]bool{}, line: ln}
-		st.asked = true
-		s.adopt(st.docker)
+		d := &dockerPush{repository: cleanImage(m[1]), client: client, layers: map[string]bool{}, line: ln}
+		s.adopt(d)
+		st.docker, st.asked = d, true
 		return true
 	}
 	if m := composeV1.FindStringSubmatch(text); m != nil {
@@ -452,6 +456,9 @@ func (s *state) command(text string, own bool) {
 
 func (s *state) ran(c command, own bool) {
 	st := &s.step
+	if own && c.verb != verbPush && st.cmd.verb == verbPush {
+		return // a script that pushes and does other things besides: which line runs when, it does not say
+	}
 	st.cmd = c
 	switch c.verb {
 	case verbPush:
@@ -536,6 +543,9 @@ var pushActions = []string{"docker/build-push-action@", "docker/bake-action@"}
 func (s *state) script(text string) {
 	st := &s.step
 	trimmed := strings.TrimSpace(text)
+	if host, ok := strings.CutPrefix(trimmed, "registry:"); ok && st.login {
+		st.loginHost = orElse(strings.TrimSpace(host), "docker.io")
+	}
 	for _, a := range pushActions {
 		if strings.HasPrefix(st.title, "Run "+a) && trimmed == "push: true" {
 			st.asked, st.shown = true, true

@@ -20,6 +20,7 @@ const (
 	maxName     = 255 // bytes of an image's name in a finding
 	maxEvidence = 4   // lines quoted for one finding, the facts' apart
 	maxPushed   = 200
+	maxOvertake = 30 // lines by which standard error was seen to stand before the output it belongs to
 )
 
 // A failure is one failed push while its copies are still coming in.
@@ -45,8 +46,7 @@ func (s *state) place(a *answer) {
 	} else if a.vertex == "" && a.client == pushdoctor.ClientBuildx {
 		kind = st.block
 	}
-	daemonPing := a.client == pushdoctor.ClientDocker && a.url != "" && strings.HasSuffix(strings.TrimRight(a.url, "/"), "/v2") ||
-		strings.Contains(lower(a.line.Text), "error response from daemon: login") || strings.Contains(a.url, "/v1/users")
+	daemonPing := pingLine.MatchString(a.text) || strings.HasSuffix(strings.TrimRight(a.url, "/"), "/v2") && a.client == pushdoctor.ClientOras
 	if a.dir == undecided {
 		switch {
 		case kind == vertexOther:
@@ -59,8 +59,8 @@ func (s *state) place(a *answer) {
 			a.dir = push
 		case st.last != nil && a.line.Number-st.lastLine <= 4:
 			a.dir = push // the answer's body, or the client's second word on it
-		case st.cmd.verb == verbPull:
-			a.dir = pull
+		case st.cmd.verb == verbPull || a.pullWords:
+			a.wasPull = true
 		case daemonPing:
 			a.dir = push
 		case st.cmd.verb == verbPush, st.cmd.verb == verbLogin, st.publishing != "":
@@ -73,7 +73,7 @@ func (s *state) place(a *answer) {
 		a.operation = pushdoctor.OperationCacheExport
 	}
 	inPush := st.docker != nil && !st.docker.done
-	if daemonPing && !inPush && a.dir == push && a.operation == "" {
+	if daemonPing && !inPush && a.dir == push && (a.operation == "" || a.operation == pushdoctor.OperationToken) {
 		a.operation = pushdoctor.OperationLogin
 	}
 	if st.cmd.verb == verbLogin && !inPush && a.operation == "" && a.vertex == "" && !a.summary && a.dir != pull {
@@ -85,12 +85,7 @@ func (s *state) place(a *answer) {
 func (s *state) decorate(a *answer) {
 	st := &s.step
 	inPush := st.docker != nil && !st.docker.done
-	if a.operation == pushdoctor.OperationLogin {
-		if a.host == "" {
-			a.host = s.loginHost(a.line)
-		}
-		a.image = ""
-	}
+	s.ofLogin(a)
 	if a.pathOnly && inPush && st.docker.repository != "" {
 		a.image, a.pathOnly = st.docker.repository, false
 	}
@@ -99,9 +94,8 @@ func (s *state) decorate(a *answer) {
 		switch {
 		case inPush:
 			a.image = st.docker.repository
-		case a.vertex != "" && st.vertices[a.vertex] != nil && len(st.vertices[a.vertex].images) > 0 && a.status == 0 && a.code == "":
-		case a.vertex != "" && st.vertices[a.vertex] != nil && len(st.vertices[a.vertex].images) > 0:
-			a.image = st.vertices[a.vertex].images[len(st.vertices[a.vertex].images)-1]
+		case st.vertices[a.vertex].image() != "":
+			a.image = st.vertices[a.vertex].image()
 		case st.cmd.verb == verbPush && st.cmd.image != "":
 			a.image = st.cmd.image
 		case st.authImage != "" && (a.vertex != "" || a.summary || a.client == pushdoctor.ClientBuildx):
@@ -121,6 +115,11 @@ func (s *state) decorate(a *answer) {
 	}
 	if a.host == "" && a.client == pushdoctor.ClientBuildx && a.operation != pushdoctor.OperationLogin {
 		a.host = orElse(st.authHost, st.cacheHost)
+	}
+	for _, hub := range []string{"registry-1.docker.io/", "index.docker.io/"} {
+		if rest, ok := strings.CutPrefix(a.image, hub); ok {
+			a.image = "docker.io/" + rest
+		}
 	}
 	a.host = lower(a.host)
 	if a.host == "registry-1.docker.io" || a.host == "index.docker.io" || a.host == "registry.docker.io" || a.host == "auth.docker.io" {
@@ -171,11 +170,33 @@ func (s *state) decorate(a *answer) {
 	}
 }
 
+// pingLine matches the daemon's first request, which docker login ends with and docker push begins with.
+var pingLine = regexp.MustCompile(`(?i)error response from daemon: (?:login: |get "?https?://[^"\s]+/(?:v[12]/?|v1/users/)"?: )`)
+
+// image is the one that the vertex is pushing, "" where it does not say.
+func (v *vertex) image() string {
+	if v == nil || v.next || len(v.images) == 0 {
+		return ""
+	}
+	return v.images[len(v.images)-1]
+}
+
 // unquotedURL matches the error of a request as Go before 1.14 printed it, which is docker's up to 19.03.
 var unquotedURL = regexp.MustCompile(`\b(?:Get|Head|Put|Post|Patch) https?://`)
 
 func authCode(code string) bool {
 	return code == "denied" || code == "unauthorized" || code == "insufficient_scope"
+}
+
+// ofLogin gives a failed login the host that it went to; an image has no part in it.
+func (s *state) ofLogin(a *answer) {
+	if a.operation != pushdoctor.OperationLogin {
+		return
+	}
+	a.image = ""
+	if a.host == "" {
+		a.host = lower(s.loginHost(a.line))
+	}
 }
 
 // agrees reports whether the step's command may be what printed a line whose wording is guess's.
@@ -219,7 +240,7 @@ func (s *state) settleUndecided(kind vertexKind) {
 		case vertexCache:
 			a.operation = pushdoctor.OperationCacheExport
 		case vertexUnknown:
-			if a.vague() {
+			if a.vague() || a.wasPull {
 				s.tracef(a.line, "no push: nothing in the line or the step says that it is one")
 				continue
 			}
@@ -239,6 +260,9 @@ func (s *state) fold(a answer) {
 	}
 	s.step.written = false
 	for _, f := range slices.Backward(s.failures) {
+		if s.step.list > 0 && f == s.step.last && authCode(a.code) {
+			a.client, a.strong, a.operation = f.client, f.strong, f.operation
+		}
 		if s.same(f, &a) {
 			s.tracef(a.line, "the same failure as line %d", f.line.Number)
 			f.merge(s, a)
@@ -389,6 +413,9 @@ func (f *failure) merge(s *state, a answer) {
 	if a.beats(&f.answer) {
 		old := f.answer
 		f.answer = a
+		if !a.partShown && old.partShown {
+			f.operation = old.operation
+		}
 		f.inherit(old)
 		f.lines = slices.Insert(f.lines, 0, a.line)
 		if len(f.lines) > maxEvidence {
@@ -417,6 +444,9 @@ func (a *answer) beats(other *answer) bool {
 		case pushdoctor.CauseUnauthorized, pushdoctor.CausePermissionDenied:
 			return x.confidence * 0.8
 		}
+		if x.rule != nil && x.rule.literal == "" {
+			return x.confidence * 0.9 // a status alone: words say more
+		}
 		return x.confidence
 	}
 	return weight(a) > weight(other)+0.04
@@ -428,7 +458,10 @@ func (f *failure) inherit(a answer) {
 		if a.image != "" {
 			f.image = a.image
 			if a.host != "" {
-				f.host, f.registry = a.host, a.registry
+				f.host = a.host
+				if f.registry == pushdoctor.RegistryUnknown || f.registry == pushdoctor.RegistryOther || a.registry != pushdoctor.RegistryOther {
+					f.registry = a.registry
+				}
 			}
 		}
 	}
@@ -464,8 +497,16 @@ func (f *failure) quote(ln parser.Line) {
 
 // adopt gives a push that has just begun the failures that stood before it: standard error may overtake standard output.
 func (s *state) adopt(d *dockerPush) {
+	for i, a := range slices.Backward(s.step.undecided) {
+		if a.image == "" && a.client == pushdoctor.ClientDocker && a.code != "" && d.line.Number-a.line.Number <= maxOvertake {
+			s.step.undecided = slices.Delete(s.step.undecided, i, i+1)
+			a.dir = push
+			s.fold(a)
+			break
+		}
+	}
 	f := s.step.last
-	if f == nil || f.image != "" || f.push != nil || f.step != s.step.number || class(f.operation) != pushdoctor.OperationPush || f.client != pushdoctor.ClientDocker {
+	if f == nil || f.image != "" && !(masked(f.image) && strings.HasSuffix(d.repository, "/"+repositoryKey(f.image))) || f.push != nil || f.step != s.step.number || class(f.operation) != pushdoctor.OperationPush || f.client != pushdoctor.ClientDocker {
 		return
 	}
 	f.push = d

@@ -36,6 +36,9 @@ type answer struct {
 	statusSource pushdoctor.StatusSource
 	code         string // the registry's error code, lower case with blanks: "name unknown"
 	pathOnly     bool   // image is a repository's path: no host can be read out of it
+	wasPull      bool   // the step was pulling: a push only if one begins right after
+	pullWords    bool   // the words are those of a pull, which a push may get too
+	partShown    bool   // operation is what a frame or an address says, not a guess
 	guessed      bool   // image is what the step said before, not what the line says
 	anonymous    bool   // the client says that it sent no credentials
 	summary      bool   // the line sums up an earlier one
@@ -66,6 +69,7 @@ type frame struct {
 	op      pushdoctor.Operation
 	dir     direction
 	flag    func(*answer)
+	last    bool // of several hits the last counts: a request that led to another one
 }
 
 func failed(a *answer)    { a.failed = true }
@@ -120,7 +124,7 @@ var frames = []frame{
 	{literal: "for push after error", re: expr(`attempting next endpoint for push after error:`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationPush, dir: push, flag: failed},
 	{literal: "login attempt to ", re: expr(`login attempt to URL failed with status: NNN`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationLogin, dir: push},
 	{literal: "no successful auth challenge", re: expr(`no successful auth challenge for URL`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationLogin, dir: push},
-	{literal: "token auth attempt for registry", re: expr(`token auth attempt for registry`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationToken},
+	{literal: "token auth attempt for registry", re: expr(`token auth attempt for registry(?: URL: |: )`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationToken},
 	{literal: "error logging in to", re: expr(`error logging in to (?:v2 )?endpoint`), client: pushdoctor.ClientDocker, op: pushdoctor.OperationLogin, dir: push},
 	{literal: "failed to put manifest", re: expr(`failed to put manifest REF: `), client: pushdoctor.ClientDocker, op: pushdoctor.OperationManifest, dir: push, flag: failed},
 	{literal: "error from registry: ", re: expr(`(?:^|: )error from registry: `), client: pushdoctor.ClientDocker},
@@ -151,7 +155,7 @@ var frames = []frame{
 	{literal: "statuscode: ", re: expr(`statuscode: NNN`)},
 
 	// go-containerregistry: crane, ko, kaniko, cosign, pack. https://github.com/google/go-containerregistry/blob/main/pkg/v1/remote/transport/error.go
-	{literal: "http", re: expr(`\b(?P<method>GET|HEAD|POST|PUT|PATCH|DELETE) URL:? `)},
+	{literal: "http", re: expr(`\b(?P<method>GET|HEAD|POST|PUT|PATCH|DELETE) URL:? `), last: true},
 	{literal: "error publishing ", re: expr(`error publishing (?:ko://\S+|REF): `), dir: push, flag: failed},
 	{literal: "failed to publish images", re: expr(`failed to publish images:`), client: pushdoctor.ClientKo, strong: true, dir: push, flag: failed},
 	{literal: "error publishing ko://", re: expr(`error publishing ko://`), client: pushdoctor.ClientKo, strong: true, dir: push, flag: failed},
@@ -184,7 +188,7 @@ var frames = []frame{
 	{literal: "com.google.cloud.tools", re: expr(`com\.google\.cloud\.tools[.:]jib`), client: pushdoctor.ClientJib, strong: true},
 
 	// regctl. https://github.com/regclient/regclient/tree/main/scheme/reg
-	{literal: "failed to send blob", re: expr(`failed to send blob[^:]*? ref REF: `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
+	{literal: "failed to send blob", re: expr(`failed to send blob.*? ref REF: `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
 	{literal: "failed to access target registry", re: expr(`failed to access target registry:`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
 	{literal: "failed to ping registry", re: expr(`failed to ping registry (?P<host>[^\s:]+(?::\d+)?): `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationLogin, dir: push, flag: failed},
 	{literal: "failed to request manifest head", re: expr(`failed to request manifest head REF: `), client: pushdoctor.ClientOther, strong: true},
@@ -211,7 +215,7 @@ var frames = []frame{
 	{literal: "upload http", re: expr(`(?P<what>manifest|blob|layer) upload URL returned NNN`), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},
 	{literal: "image exists at remote", re: expr(`push: image exists at remote: get image: `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
 	{literal: "oras push failed", re: expr(`oras push failed:`), client: pushdoctor.ClientOras, strong: true, dir: push, flag: failed},
-	{literal: "push image", re: expr(`(?:could not|unable to|failed to|cannot) push image(?: to REF)?: `), dir: push, flag: failed},
+	{literal: "push image", re: expr(`(?:could not|unable to|failed to|cannot) push image(?: to REF|: )`), client: pushdoctor.ClientOther, dir: push, flag: failed},
 	{literal: "push failed: ", re: expr(`push failed: `), dir: push, flag: failed},
 
 	// HTTP: the numbers.
@@ -246,7 +250,7 @@ var frames = []frame{
 	{literal: "error pulling image", re: expr(`error pulling image`), dir: pull},
 	{literal: "failed to pull", re: expr(`failed to pull`), dir: pull},
 	{literal: "pulling image", re: expr(`pulling image`), dir: pull},
-	{literal: "pull rate limit", re: expr(`pull rate limit`), dir: pull},
+	{literal: "pull rate limit", re: expr(`pull rate limit`), flag: func(a *answer) { a.pullWords = true }}, // Docker Hub says so to a push too
 	{literal: "docker pull", re: expr(`docker pull`), dir: pull},
 	{literal: "tried to pull", re: expr(`tried to pull`), dir: pull},
 	{literal: "registryclient.pull", re: expr(`RegistryClient\.\S*pull`), dir: pull},
@@ -307,6 +311,9 @@ var (
 	transport  = regexp.MustCompile(`(?i)\b(?:Head|Get|Put|Post|Patch|Delete) "?https?://[^\s"]+"?: `)
 )
 
+// label matches what stands before an answer and is no part of it: BuildKit's number and clock, "ERROR: ".
+var label = regexp.MustCompile(`^(?:#\d{1,5} )?(?:\d+\.\d+ )?(?:(?:ERROR|error|Error): )?`)
+
 // reasons are the statuses that a client prints by name only.
 var reasons = map[string]int{
 	"unauthorized": 401, "forbidden": 403, "notfound": 404, "not found": 404, "badrequest": 400, "toomanyrequests": 429,
@@ -336,6 +343,10 @@ func read(ln parser.Line) (answer, bool) {
 		if m == nil {
 			continue
 		}
+		if f.last {
+			all := f.re.FindAllStringSubmatchIndex(text, 8)
+			m = all[len(all)-1]
+		}
 		hit = true
 		a.take(f, text, m)
 		switch f.dir {
@@ -361,8 +372,8 @@ func read(ln parser.Line) (answer, bool) {
 		}
 	}
 	a.message = strings.TrimSpace(text[min(inner, len(text)):])
-	if a.message == "" {
-		a.message = strings.TrimSpace(text)
+	if a.message == "" || inner == 0 {
+		a.message = label.ReplaceAllString(strings.TrimSpace(text), "")
 	}
 	if strings.Contains(low, "failed, retrying in ") {
 		a.retry = true
@@ -405,7 +416,7 @@ func (a *answer) take(f *frame, text string, m []int) {
 		a.client, a.strong = f.client, f.strong
 	}
 	if f.op != "" && opOutranks(f.op, a.operation) {
-		a.operation = f.op
+		a.operation, a.partShown = f.op, true
 	}
 	switch {
 	case f.dir == pull:
@@ -553,7 +564,7 @@ func (a *answer) readURL() {
 	switch {
 	case u.token:
 		if opOutranks(pushdoctor.OperationToken, a.operation) {
-			a.operation = pushdoctor.OperationToken
+			a.operation, a.partShown = pushdoctor.OperationToken, true
 		}
 		if a.dir == undecided && u.scopePush {
 			a.dir = push
