@@ -377,6 +377,10 @@ func (sc *scanner) flag(i int) int {
 	if rest, ok := strings.CutPrefix(name, "-p"); ok && rest != "" && s[i+1] != '-' && command(s, i, "login") && !strings.Contains(rest, "assword") {
 		return sc.add(i+2, i+2+len(rest))
 	}
+	if name == "--password-stdin" {
+		sc.echoed(i)
+		return 0
+	}
 	from := to
 	for from < len(s) && (blank[s[from]] || from == to && (s[from] == '"' || s[from] == '\'' || s[from] == ',')) {
 		from++
@@ -414,6 +418,26 @@ func (sc *scanner) flag(i int) int {
 		return sc.userPassword(from, end)
 	}
 	return sc.add(from, end)
+}
+
+// echoed marks what a script writes into the login at s[i]: echo "x" | docker login --password-stdin.
+func (sc *scanner) echoed(i int) {
+	const echo = "echo "
+	from := max(0, i-1024)
+	n := strings.LastIndex(sc.s[from:i], echo)
+	if n < 0 {
+		return
+	}
+	from += n + len(echo)
+	text, _, ok := strings.Cut(sc.s[from:i], "|")
+	if !ok || strings.ContainsAny(text, ";&") {
+		return
+	}
+	body := strings.TrimLeft(strings.TrimPrefix(strings.TrimLeft(text, " "), "-n "), ` "'`)
+	from += len(text) - len(body)
+	if body = strings.TrimRight(body, ` "'\`); !harmless(body) {
+		sc.add(from, from+len(body))
+	}
 }
 
 // isMount reports whether v is the value of BuildKit's --secret, which names a secret.

@@ -82,6 +82,8 @@ func TestString(t *testing.T) {
 		{"docker login --username octo --password hunter ghcr.io", "docker login --username octo --password <redacted> ghcr.io"},
 		{"docker login --password=hunter ghcr.io", "docker login --password=<redacted> ghcr.io"},
 		{`docker login -p "hunter two"`, `docker login -p "<redacted>"`},
+		{`echo "hunter two" | docker login -u octo --password-stdin`, `echo "<redacted>" | docker login -u octo --password-stdin`},
+		{"echo -n hunter|docker login --password-stdin", "echo -n <redacted>|docker login --password-stdin"},
 		{"skopeo copy --dest-creds octo:hunter a b", "skopeo copy --dest-creds octo:<redacted> a b"},
 		{"skopeo copy --dest-creds=octo:hunter a b", "skopeo copy --dest-creds=octo:<redacted> a b"},
 		{"curl -u octo:hunter https://registry.example.test", "curl -u octo:<redacted> https://registry.example.test"},
@@ -102,6 +104,9 @@ func TestString(t *testing.T) {
 		{`{"url":"https://cdn.example.test/a?Expires=1\u0026Signature=hunter\u0026x=y: timeout"}`, `{"url":"https://cdn.example.test/a?Expires=1\u0026Signature=<redacted>\u0026x=<redacted>: timeout"}`},
 		{"https://ghcr.io/token?account=octo&scope=repository%3Aocto%2Fapi%3Apull", "https://ghcr.io/token?account=<redacted>&scope=repository%3Aocto%2Fapi%3Apull"},
 		{"https://x.example.test/?a=<redacted>&b=hunter", "https://x.example.test/?a=<redacted>&b=<redacted>"},
+
+		// The first pass takes the password, the second sees a user alone before the first "@".
+		{"https://octo@mail.example.test:hunter@registry.example.test", "https://<redacted>@mail.example.test:<redacted>@registry.example.test"},
 
 		// Two that overlap are one.
 		{"https://x.example.test/?token=" + gh, "https://x.example.test/?token=<redacted>"},
@@ -124,7 +129,7 @@ func TestStringLeaves(t *testing.T) {
 		"failed to fetch oauth token: unexpected status from GET request to https://ghcr.io/token?scope=repository%3Aocto%2Fapi%3Apull&service=ghcr.io: 403 Forbidden",
 		`failed to authorize: failed to fetch anonymous token: Get "https://ghcr.io/token?scope=repository%3Aocto%2Fapi%3Apull&service=ghcr.io": dial tcp 203.0.113.7:443: i/o timeout`,
 		`Post "https://auth.example.test/oauth/token": 401 Unauthorized`,
-		"https://auth.example.test/oauth/token: 401 Unauthorized",
+		"https://auth.example.test/oauth/token: 401 Unauthorized", "https://auth.example.test/oauth/token: oauth2 refused",
 		"error getting token: 403 Forbidden",
 		"oauth2: cannot fetch token: 401 Unauthorized",
 		"getting token: oauth2: server said no",
@@ -137,7 +142,8 @@ func TestStringLeaves(t *testing.T) {
 		"https://***@github.com/octo-lab/api", "AUTHORIZATION: basic ***", "docker login -u *** -p ***",
 		"  password: ${{ secrets.GITHUB_TOKEN }}", `password: "${{ secrets.GITHUB_TOKEN }}"`, "docker login -u octo -p $TOKEN", `--password "${TOKEN}"`, "TOKEN=$(cat file)",
 		"WARNING! Using --password via the CLI is insecure. Use --password-stdin.",
-		"Must provide --username with --password-stdin",
+		"Must provide --username with --password-stdin", `echo "$TOKEN" | docker login --password-stdin`, "echo ${{ secrets.CR_PAT }} | docker login --password-stdin", "echo login; docker login --password-stdin",
+		"docker login --password-stdin < token.txt",
 		"--secret id=npm,src=.npmrc", "--mount=type=secret,id=token", "  secret-files: |",
 		"docker run -p 8080:80 -u 1000:1000 registry.example.test/octo/api", "mkdir -p dist/assets1", "docker login ghcr.io && mkdir -p dist1",
 		"sha256:" + hexes, "commit " + hexes[:40], "ghcr.io/octo-lab/api@sha256:" + hexes,

@@ -1,0 +1,110 @@
+# All that a machine needs beforehand is Go 1.26, GNU make and bash. The linters are built from
+# the Go module proxy into .tools, once for each version. Nothing here is skipped: a part that
+# cannot do its work fails and says why.
+
+SHELL  := bash
+.NOTPARALLEL:
+
+GO       ?= go
+FUZZTIME ?= 10s
+BENCH    ?= .
+
+GO_WANTED             := 1.26
+GOLANGCI_LINT_VERSION := v2.15.0
+ACTIONLINT_VERSION    := v1.7.12
+
+TOOLS         := .tools
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+ACTIONLINT    := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)
+
+SAMPLES := $(sort $(wildcard samples/*.log))
+RULES   := $(wildcard classifier/rules.yaml docs/*rules*.yaml)
+
+# $(call begin,what is done) and $(end) stand around each part and print how long it took.
+begin = @set -euo pipefail; printf '\n== %s: %s\n' '$@' '$(1)'; SECONDS=0
+end   = printf -- '-- %s: %d s\n' '$@' "$$SECONDS"
+
+# $(call install,module path of the command,version) builds one tool as $@.
+# go install names the file after the command; $@ has the version in its name, so
+# that a new version is a new file and an old one is never taken for it.
+install = $(call begin,$(1)@$(2)); mkdir -p $(TOOLS)/new; \
+	GOBIN='$(CURDIR)/$(TOOLS)/new' GOFLAGS= $(GO) install '$(1)@$(2)'; \
+	mv '$(TOOLS)/new/$(notdir $(1))' '$@'; rmdir $(TOOLS)/new; $(end)
+
+.PHONY: build demo test check go cc lint race fuzz tidy workflows rules bench clean
+
+build: go ## the program, ./pushdoctor
+	$(call begin,go build -o pushdoctor ./cmd/collector); \
+	$(GO) build -trimpath -o pushdoctor ./cmd/collector; $(end)
+
+# diagnose ends with 1 where it finds something. The samples hold failures on purpose, so that 1
+# is what the demo expects, and a 0 would mean that pushdoctor has gone blind.
+demo: build ## diagnoses the logs in samples/
+	$(call begin,./pushdoctor diagnose over the $(words $(SAMPLES)) logs in samples/); \
+	status=0; ./pushdoctor diagnose $(SAMPLES) || status=$$?; \
+	if [[ $$status != 1 ]]; then \
+		echo "make demo: diagnose ended with $$status, 1 was expected: the samples hold failures" >&2; exit 1; \
+	fi; \
+	echo 'diagnose ended with 1, which says that it found something: samples/README.md tells what is in which log.'; $(end)
+
+test: check workflows rules ## everything; what CI runs
+	$(call begin,make demo ends well); $(MAKE) --no-print-directory demo >/dev/null; $(end)
+
+check: go lint tidy race fuzz ## before each commit
+
+go:
+	@command -v $(GO) >/dev/null || { \
+		echo 'make: no go found; pushdoctor needs Go $(GO_WANTED) or newer: https://go.dev/dl/' >&2; exit 1; }
+	@have=$$($(GO) env GOVERSION) || { \
+		echo 'make: go.mod wants Go $(GO_WANTED) and this Go cannot fetch it: https://go.dev/dl/' >&2; exit 1; }; \
+	oldest=$$(printf '%s\n' "go$(GO_WANTED)" "$$have" | sort -V | head -n 1); \
+	[[ $$oldest == go$(GO_WANTED) ]] || { \
+		echo "make: this is $$have; pushdoctor needs Go $(GO_WANTED) or newer: https://go.dev/dl/" >&2; exit 1; }
+
+# The race detector is linked by a C compiler.
+cc:
+	@cc=$$($(GO) env CC); command -v "$${cc%% *}" >/dev/null && exit 0; \
+	if command -v apt-get >/dev/null && [[ $$(id -u) == 0 ]]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev; \
+	else \
+		echo "make: no $$cc found; go test -race needs a C compiler, gcc for one" >&2; exit 1; \
+	fi
+
+# golangci-lint holds gofmt, vet and staticcheck: .golangci.yml says which and why.
+lint: go $(GOLANGCI_LINT)
+	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run ./...; $(end)
+
+tidy: go
+	$(call begin,go mod tidy -diff); $(GO) mod tidy -diff; $(end)
+
+race: go cc
+	$(call begin,go test -race ./...); $(GO) test -race ./...; $(end)
+
+# go test runs one fuzz target at a time, so they are listed first.
+fuzz: go ## FUZZTIME=5m for longer than 10 s a target
+	$(call begin,$(FUZZTIME) for each target); \
+	targets=$$($(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {t[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, t[i]; n = 0}'); \
+	[[ -n $$targets ]] || { echo 'make fuzz: no fuzz target found' >&2; exit 1; }; \
+	while read -r package target; do \
+		echo "$$package $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime '$(FUZZTIME)' "$$package" </dev/null; \
+	done <<<"$$targets"; $(end)
+
+workflows: go $(ACTIONLINT)
+	$(call begin,actionlint); $(ACTIONLINT) .github/workflows/*.yml; $(end)
+
+rules: build
+	$(call begin,pushdoctor rules check $(RULES)); ./pushdoctor rules check $(RULES); $(end)
+
+bench: go ## BENCH=Parse for some of them
+	$(call begin,go test -bench '$(BENCH)'); $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...; $(end)
+
+clean: ## what make has built, but for .tools
+	rm -f pushdoctor
+	$(GO) clean -testcache
+
+$(GOLANGCI_LINT): | go
+	$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT_VERSION))
+
+$(ACTIONLINT): | go
+	$(call install,github.com/rhysd/actionlint/cmd/actionlint,$(ACTIONLINT_VERSION))
