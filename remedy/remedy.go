@@ -1,0 +1,78 @@
+// Package remedy says what to do about a failed push: it turns a finding and the
+// facts of its job into hints, the best first. What it knows is data
+// (catalogue.en.yaml); the code judges the image's name, looks at the job and puts
+// the finding's own names into the texts. It is pure: nothing is read but its
+// arguments, and nothing that it says is stored.
+//
+// Each name in a hint comes from a log that strangers wrote. A name that holds
+// anything beyond the characters of image references is left out, and the text says
+// OWNER or HOST in its place.
+package remedy
+
+import (
+	"cmp"
+	_ "embed"
+	"slices"
+	"sync"
+
+	"github.com/akkospace/pushdoctor"
+)
+
+// maxHints is how many hints somebody reads before they try something of their own.
+const maxHints = 5
+
+//go:embed catalogue.en.yaml
+var english []byte
+
+var builtin = sync.OnceValue(func() []entry {
+	entries, err := load("catalogue.en.yaml", english)
+	if err != nil {
+		panic(err) // TestCatalogue proves that it is sound
+	}
+	return entries
+})
+
+// Advise returns what to do about f, the likeliest cure first: one hint at least, five
+// at most. A hint's cause is the one that it cures, which may be another than f.Cause
+// where the log does not tell the two apart. facts may be the zero value.
+func Advise(f pushdoctor.Finding, facts pushdoctor.Facts) []pushdoctor.Hint {
+	if !f.Cause.Valid() {
+		f.Cause = pushdoctor.CauseUnknown // a finding stored by a newer version may hold a word that is not ours
+	}
+	s := look(f, facts)
+	type choice struct {
+		entry      *entry
+		confidence float64
+	}
+	var choices []choice
+	entries := builtin()
+	for i := range entries {
+		if c := entries[i].confidence(s); c > 0 {
+			choices = append(choices, choice{&entries[i], c})
+		}
+	}
+	slices.SortStableFunc(choices, func(a, b choice) int { return cmp.Compare(b.confidence, a.confidence) })
+	choices = choices[:min(len(choices), maxHints)]
+
+	patch := func(e *entry) string {
+		if f.Client == pushdoctor.ClientBuildx && e.PatchBuildx != "" {
+			return e.PatchBuildx
+		}
+		return e.Patch
+	}
+	hints := make([]pushdoctor.Hint, len(choices))
+	for i, c := range choices {
+		hints[i] = pushdoctor.Hint{
+			ID:         c.entry.ID.text,
+			Cause:      c.entry.Cause,
+			Title:      s.fill(c.entry.Title),
+			Confidence: c.confidence,
+			Patch:      s.fill(patch(c.entry)),
+			Docs:       slices.Clone(c.entry.Docs),
+		}
+		for _, step := range c.entry.Steps {
+			hints[i].Steps = append(hints[i].Steps, s.fill(step))
+		}
+	}
+	return hints
+}
