@@ -6,8 +6,8 @@
 package classifier
 
 import (
-	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/akkospace/pushdoctor"
@@ -53,6 +53,9 @@ type state struct {
 	more     int
 	pushed   []string
 	isPushed map[string]bool
+
+	logins      map[int]string  // lines that tell a login's outcome, by number; at most maxLogins
+	secretLogin map[string]bool // hosts that a script logs in to with a secret of the user's own; at most maxLogins
 }
 
 // read is the way of one line.
@@ -298,7 +301,7 @@ func (s *state) word(a *answer, word string) string {
 		}
 		return string(a.operation)
 	case "status":
-		return fmt.Sprint(a.status)
+		return strconv.Itoa(a.status)
 	case "code":
 		return orElse(a.code, "none")
 	case "method":
@@ -309,7 +312,7 @@ func (s *state) word(a *answer, word string) string {
 		}
 		return "none"
 	case "anonymous":
-		return fmt.Sprint(a.anonymous)
+		return strconv.FormatBool(a.anonymous)
 	case "image":
 		if name := repositoryKey(a.image); hostOf(a.image) == "ghcr.io" && strings.Count(name, "/") == 1 {
 			return "no_owner"
@@ -326,7 +329,10 @@ func (s *state) word(a *answer, word string) string {
 		}
 		return "unknown"
 	}
-	return s.factWord(word, a.host, a.image)
+	if word == "shown" {
+		return strconv.FormatBool(s.step.shown)
+	}
+	return factWord(word, a.host, a.image, s.log.Facts())
 }
 
 func orElse(s, other string) string {

@@ -167,6 +167,12 @@ func (s *state) observe(ln parser.Line) bool {
 		s.step.anonymous = true
 		return true
 	case strings.Contains(low, "login succeeded"):
+		if s.logins == nil {
+			s.logins = map[int]string{}
+		}
+		if len(s.logins) < maxLogins {
+			s.logins[ln.Number] = text
+		}
 		if s.step.cmd.verb == verbLogin {
 			s.step.cmd = command{}
 		}
@@ -186,7 +192,10 @@ func (s *state) observe(ln parser.Line) bool {
 		return true
 	}
 	if m := orasLine.FindStringSubmatch(text); m != nil {
-		s.step.cmd, s.step.asked = command{client: pushdoctor.ClientOras, verb: verbPush}, true
+		if s.step.cmd.verb != verbPush {
+			s.step.cmd = command{client: pushdoctor.ClientOras, verb: verbPush}
+		}
+		s.step.asked = true
 		s.step.orasPart = pushdoctor.OperationUpload
 		if m[1] == "" {
 			s.step.orasPart = ""
@@ -447,6 +456,7 @@ func (s *state) command(text string, own bool) {
 	}
 	if c.verb == verbLogin && program == "docker" {
 		s.step.loginHost = loginArgument(rest)
+		s.scriptLogin(text, s.step.loginHost)
 	}
 	if c.verb == verbPush && c.image == "" && (what == "push" || what == "sign") {
 		c.image = imageArgument(rest)

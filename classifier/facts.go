@@ -1,7 +1,9 @@
 package classifier
 
 import (
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/akkospace/pushdoctor"
@@ -13,20 +15,16 @@ func (s *state) decide(f *failure, out *pushdoctor.Finding, facts pushdoctor.Fac
 		if !slices.Contains(fr.from, out.Cause) {
 			continue
 		}
-		value := func(w string) string {
-			if w == "shown" {
-				if f.shown {
-					return "true"
-				}
-				return "false"
-			}
-			return s.word(&f.answer, w)
-		}
 		if !fr.when.holds(func(w string) string {
-			if _, ok := factWords[w]; ok {
+			switch {
+			case w == "shown":
+				return strconv.FormatBool(f.shown)
+			case w == "identity" && s.secretLogin[f.host]:
+				return "other"
+			case slices.Contains(factWords, w):
 				return factWord(w, f.host, f.image, f.facts)
 			}
-			return value(w)
+			return s.word(&f.answer, w)
 		}) {
 			s.tracef(f.line, "facts %s: does not hold: %s", fr.id, fr.when)
 			continue
@@ -47,11 +45,35 @@ func (s *state) decide(f *failure, out *pushdoctor.Finding, facts pushdoctor.Fac
 	}
 }
 
+// loginEvidence is the line of a login that was made to another host, or refused at this one. A login that
+// is missing has no line.
 func (s *state) loginEvidence(f *failure) (pushdoctor.Evidence, bool) {
+	for _, l := range slices.Backward(f.facts.Logins) {
+		if text, ok := s.logins[l.Line]; ok && (!l.OK || !sameHost(l.Host, f.host)) {
+			return pushdoctor.Evidence{Kind: pushdoctor.EvidenceLogin, Line: l.Line, Text: excerpt(text, "")}, true
+		}
+	}
 	return pushdoctor.Evidence{}, false
 }
 
-var factWords = map[string]struct{}{"token.packages": {}, "secret_source": {}, "login": {}, "identity": {}, "owner": {}}
+var factWords = []string{"token.packages", "secret_source", "login", "identity", "owner"}
+
+// secretVariable matches a shell's variable that holds a password of the user's own making.
+var secretVariable = regexp.MustCompile(`\$\{?([A-Z][A-Z0-9_]*(?:PAT|TOKEN|PASS|PASSWORD|SECRET|KEY)[A-Z0-9_]*)`)
+
+// scriptLogin notes that a script logs in with another secret than the job's token.
+func (s *state) scriptLogin(text, host string) {
+	for _, m := range secretVariable.FindAllStringSubmatch(text, 4) {
+		if !slices.Contains([]string{"GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_TOKEN", "INPUT_GITHUB_TOKEN"}, m[1]) && len(s.secretLogin) < maxLogins {
+			if s.secretLogin == nil {
+				s.secretLogin = map[string]bool{}
+			}
+			s.secretLogin[host] = true
+		}
+	}
+}
+
+const maxLogins = 100
 
 // factWord is the value of a condition's word about the job.
 func factWord(word, host, image string, facts pushdoctor.Facts) string {
@@ -119,14 +141,4 @@ func loginState(host string, facts pushdoctor.Facts) string {
 
 func sameHost(a, b string) bool {
 	return a == b || registryOf(a) == pushdoctor.RegistryDockerHub && registryOf(b) == pushdoctor.RegistryDockerHub
-}
-
-func (s *state) factWord(word, host, image string) string {
-	if word == "shown" {
-		if s.step.shown {
-			return "true"
-		}
-		return "false"
-	}
-	return factWord(word, host, image, s.log.Facts())
 }
