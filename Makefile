@@ -18,7 +18,7 @@ GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 ACTIONLINT    := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)
 
 SAMPLES := $(sort $(wildcard samples/*.log))
-RULES   := $(wildcard classifier/rules.yaml docs/*rules*.yaml)
+RULES   := configs/rules.yaml
 
 # $(call begin,what is done) and $(end) stand around each part and print how long it took.
 begin = @set -euo pipefail; printf '\n== %s: %s\n' '$@' '$(1)'; SECONDS=0
