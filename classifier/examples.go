@@ -22,7 +22,7 @@ func (r *Rules) runExamples(ru *rule) (ran int, faults []Fault) {
 			if f.rule != nil {
 				others = append(others, f.rule.id)
 			}
-			return f.rule == ru
+			return f.rule != nil && f.rule.id == ru.id
 		}) {
 			return true, ""
 		}

@@ -1,13 +1,9 @@
 package classifier
 
 import (
-	"cmp"
-	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/akkospace/pushdoctor"
 	"github.com/akkospace/pushdoctor/parser"
@@ -15,10 +11,7 @@ import (
 )
 
 const (
-	maxExcerpt  = 400 // bytes of a quoted line
-	maxMessage  = 300 // bytes of a finding's message
-	maxName     = 255 // bytes of an image's name in a finding
-	maxEvidence = 4   // lines quoted for one finding, the facts' apart
+	maxEvidence = 4 // lines quoted for one finding, the facts' apart
 	maxPushed   = 200
 	maxOvertake = 30 // lines by which standard error was seen to stand before the output it belongs to
 )
@@ -37,197 +30,10 @@ type failure struct {
 	shown     bool
 }
 
-// place works out what an answer belongs to: which way it goes, which image and which client.
-func (s *state) place(a *answer) {
-	st := &s.step
-	kind := vertexUnknown
-	if v := st.vertices[a.vertex]; v != nil {
-		kind = v.kind
-	} else if a.vertex == "" && a.client == pushdoctor.ClientBuildx {
-		kind = st.block
-	}
-	daemonPing := pingLine.MatchString(a.text) || strings.HasSuffix(strings.TrimRight(a.url, "/"), "/v2") && a.client == pushdoctor.ClientOras
-	if a.dir == undecided {
-		switch {
-		case kind == vertexOther:
-			a.dir = pull
-		case kind == vertexImage, kind == vertexCache:
-			a.dir = push
-		case st.docker != nil && !st.docker.done:
-			a.dir = push
-		case a.client == pushdoctor.ClientOras && st.cmd.verb != verbPull:
-			a.dir = push
-		case st.last != nil && a.line.Number-st.lastLine <= 4:
-			a.dir = push // the answer's body, or the client's second word on it
-		case st.cmd.verb == verbPull || a.pullWords:
-			a.wasPull = true
-		case daemonPing:
-			a.dir = push
-		case st.cmd.verb == verbPush, st.cmd.verb == verbLogin, st.publishing != "":
-			a.dir = push
-		}
-	} else if a.dir == push && kind == vertexOther && a.operation != pushdoctor.OperationCacheExport {
-		a.dir = pull
-	}
-	if kind == vertexCache {
-		a.operation = pushdoctor.OperationCacheExport
-	}
-	inPush := st.docker != nil && !st.docker.done
-	if daemonPing && !inPush && a.dir == push && (a.operation == "" || a.operation == pushdoctor.OperationToken) {
-		a.operation = pushdoctor.OperationLogin
-	}
-	if st.cmd.verb == verbLogin && !inPush && a.operation == "" && a.vertex == "" && !a.summary && a.dir != pull {
-		a.operation = pushdoctor.OperationLogin
-	}
-}
-
-// decorate fills in from the context what the line itself does not say.
-func (s *state) decorate(a *answer) {
-	st := &s.step
-	inPush := st.docker != nil && !st.docker.done
-	s.ofLogin(a)
-	if a.pathOnly && inPush && st.docker.repository != "" {
-		a.image, a.pathOnly = st.docker.repository, false
-	}
-	a.anonymous = a.anonymous || st.anonymous
-	if a.image == "" && a.operation != pushdoctor.OperationLogin && a.operation != pushdoctor.OperationCacheExport {
-		switch {
-		case inPush:
-			a.image = st.docker.repository
-		case st.vertices[a.vertex].image() != "":
-			a.image = st.vertices[a.vertex].image()
-		case st.cmd.verb == verbPush && st.cmd.image != "":
-			a.image = st.cmd.image
-		case st.authImage != "" && (a.vertex != "" || a.summary || a.client == pushdoctor.ClientBuildx):
-			a.image = st.authImage
-		case st.publishing != "" && a.vertex == "" && !a.summary:
-			a.image, a.guessed = st.publishing, true
-		}
-	}
-	if a.operation == pushdoctor.OperationCacheExport && a.host == "" {
-		a.host = orElse(st.authHost, st.cacheHost)
-	}
-	if host := hostOf(a.image); a.image != "" && host != "" && !a.pathOnly {
-		// The address of a request names the host for certain; a storage behind the registry is no registry.
-		if u := splitURL(a.url); a.url == "" || !u.registry || host != "docker.io" && host != "***" {
-			a.host = host
-		}
-	}
-	if a.host == "" && a.client == pushdoctor.ClientBuildx && a.operation != pushdoctor.OperationLogin {
-		a.host = orElse(st.authHost, st.cacheHost)
-	}
-	for _, hub := range []string{"registry-1.docker.io/", "index.docker.io/"} {
-		if rest, ok := strings.CutPrefix(a.image, hub); ok {
-			a.image = "docker.io/" + rest
-		}
-	}
-	a.host = lower(a.host)
-	if a.host == "registry-1.docker.io" || a.host == "index.docker.io" || a.host == "registry.docker.io" || a.host == "auth.docker.io" {
-		a.host = "docker.io"
-	}
-	if !a.strong {
-		switch {
-		case inPush && (a.client == "" || a.client == pushdoctor.ClientDocker || a.client == pushdoctor.ClientBuildx && a.vertex == ""):
-			a.client = st.docker.client
-		case st.cmd.verb == verbPush && st.cmd.client != "" && agrees(a.client, st.cmd.client):
-			a.client = st.cmd.client
-		case a.client == "" && st.cmd.client != "":
-			a.client = st.cmd.client
-		case a.client == pushdoctor.ClientBuildx && a.vertex == "" && st.cmd.verb == verbLogin && st.cmd.client == pushdoctor.ClientHelm:
-			a.client = st.cmd.client
-		case a.client == pushdoctor.ClientBuildx && a.vertex == "" && strings.HasPrefix(a.text, "unknown: "):
-			a.client = pushdoctor.ClientDocker // its containerd store puts a code before containerd's words
-		case a.client == "" && (unquotedURL.MatchString(a.text) || strings.HasSuffix(strings.TrimRight(a.url, "/"), "/v2")):
-			a.client = pushdoctor.ClientDocker
-		case a.client == "" && a.method != "" && a.code != "" && strings.Contains(a.line.Text, strings.ToUpper(a.method)+" http"):
-			a.client = pushdoctor.ClientCrane
-		case a.client == "" && startsWithCode(a.line.Text):
-			a.client = pushdoctor.ClientDocker
-			if strings.HasPrefix(strings.TrimSpace(a.line.Text), "ERROR: ") {
-				a.client = pushdoctor.ClientBuildx
-			}
-		}
-	}
-	if inPush && a.operation == "" {
-		switch {
-		case manifestCodes[a.code], st.docker.allUp() && (st.docker.sent || a.status >= 500 || a.code != "" && !authCode(a.code)):
-			a.operation = pushdoctor.OperationManifest
-		case st.docker.moving, st.docker.retried && a.status < 500:
-			a.operation = pushdoctor.OperationUpload
-		}
-	}
-	if a.operation == "" && a.client == pushdoctor.ClientOras && st.orasPart != "" {
-		a.operation = st.orasPart
-	}
-	if a.operation == "" && manifestCodes[a.code] {
-		a.operation = pushdoctor.OperationManifest
-	}
-	if a.operation == "" && uploadCodes[a.code] {
-		a.operation = pushdoctor.OperationUpload
-	}
-	if inPush && st.docker.client == pushdoctor.ClientCompose {
-		a.client = pushdoctor.ClientCompose
-	}
-}
-
-// pingLine matches the daemon's first request, which docker login ends with and docker push begins with.
-var pingLine = regexp.MustCompile(`(?i)error response from daemon: (?:login: |get "?https?://[^"\s]+/(?:v[12]/?|v1/users/)"?: )`)
-
-// image is the one that the vertex is pushing, "" where it does not say.
-func (v *vertex) image() string {
-	if v == nil || v.next || len(v.images) == 0 {
-		return ""
-	}
-	return v.images[len(v.images)-1]
-}
-
-// unquotedURL matches the error of a request as Go before 1.14 printed it, which is docker's up to 19.03.
-var unquotedURL = regexp.MustCompile(`\b(?:Get|Head|Put|Post|Patch) https?://`)
-
-func authCode(code string) bool {
-	return code == "denied" || code == "unauthorized" || code == "insufficient_scope"
-}
-
-// ofLogin gives a failed login the host that it went to; an image has no part in it.
-func (s *state) ofLogin(a *answer) {
-	if a.operation != pushdoctor.OperationLogin {
-		return
-	}
-	a.image = ""
-	if a.host == "" {
-		a.host = lower(s.loginHost(a.line))
-	}
-}
-
-// agrees reports whether the step's command may be what printed a line whose wording is guess's.
-func agrees(guess, cmd pushdoctor.Client) bool {
-	switch guess {
-	case "":
-		return true
-	case pushdoctor.ClientPodman:
-		return cmd == pushdoctor.ClientBuildah || cmd == pushdoctor.ClientSkopeo || cmd == pushdoctor.ClientPodman
-	case pushdoctor.ClientOras:
-		return cmd == pushdoctor.ClientHelm || cmd == pushdoctor.ClientOras || cmd == pushdoctor.ClientOther
-	case pushdoctor.ClientBuildx: // containerd's wording, which others have too
-		return cmd == pushdoctor.ClientHelm || cmd == pushdoctor.ClientOther || cmd == pushdoctor.ClientOras
-	}
-	return false
-}
-
 var (
 	manifestCodes = map[string]bool{"manifest unknown": true, "manifest invalid": true, "tag invalid": true, "manifest blob unknown": true, "manifest unverified": true}
 	uploadCodes   = map[string]bool{"blob upload unknown": true, "blob upload invalid": true, "digest invalid": true, "size invalid": true, "range invalid": true, "unknown blob": true, "blob unknown": true}
 )
-
-// loginHost is the host of the login whose outcome stands in or just before the line.
-func (s *state) loginHost(ln parser.Line) string {
-	for _, l := range slices.Backward(s.log.Facts().Logins) {
-		if l.Line <= ln.Number && (!l.OK || s.step.login) && l.Host != "" {
-			return l.Host
-		}
-	}
-	return s.step.loginHost
-}
 
 // settleUndecided decides the answers that waited for BuildKit's summary to name the step that failed.
 func (s *state) settleUndecided(kind vertexKind) {
@@ -590,72 +396,4 @@ func (s *state) endStep() {
 	s.settleUndecided(s.step.block)
 	s.copySettled()
 	s.dockerUnexplained()
-}
-
-// report makes findings of the failures.
-func (s *state) report() Report {
-	out := Report{Facts: s.log.Facts(), More: s.more}
-	out.Facts.Pushed = s.pushed
-	for _, f := range s.failures {
-		if f.operation == pushdoctor.OperationLogin {
-			f.recovered = slices.ContainsFunc(out.Facts.Logins, func(l pushdoctor.Login) bool {
-				return l.OK && l.Line > f.line.Number && l.Host == f.host && f.host != ""
-			})
-		}
-		out.Findings = append(out.Findings, s.finding(f, out.Facts))
-	}
-	slices.SortStableFunc(out.Findings, func(a, b pushdoctor.Finding) int { return cmp.Compare(a.Line, b.Line) })
-	return out
-}
-
-func (s *state) finding(f *failure, facts pushdoctor.Facts) pushdoctor.Finding {
-	out := pushdoctor.Finding{
-		Registry: f.registry, Host: clip(redact.String(f.host), maxName), Image: clip(redact.String(f.image), maxName), Client: f.client, Operation: f.operation,
-		Status: f.status, StatusSource: f.statusSource, Cause: f.cause, Confidence: f.confidence, Recovered: f.recovered,
-		Step: clip(redact.String(f.title), maxName), Line: f.line.Number, Time: f.line.Time(), Message: clip(redact.String(f.message), maxMessage),
-	}
-	if f.rule != nil {
-		out.Rule = f.rule.id
-	}
-	for _, ln := range f.lines {
-		if text := excerpt(ln.Text, f.message); text != "" {
-			out.Evidence = append(out.Evidence, pushdoctor.Evidence{Kind: pushdoctor.EvidenceAnswer, Line: ln.Number, Text: text})
-		}
-	}
-	s.decide(f, &out, facts)
-	out.Confidence = math.Round(out.Confidence*100) / 100
-	return out
-}
-
-// excerpt quotes a line: redacted, and cut at its end; a long line that holds the message far from its
-// beginning is quoted from the message on.
-func excerpt(text, message string) string {
-	if len(text) > maxExcerpt {
-		if i := strings.Index(text, message); i > maxExcerpt/2 {
-			text = text[i:]
-		}
-	}
-	return clip(strings.TrimSpace(redact.String(text)), maxExcerpt)
-}
-
-// clip cuts a text at a rune's border, and never inside a "<redacted>".
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	if i := strings.LastIndexByte(s[:n], '<'); i >= 0 && strings.HasPrefix(s[i:], "<redacted>") && i+len("<redacted>") > n {
-		n = i
-	}
-	return strings.TrimSpace(s[:n])
-}
-
-// tracef explains a decision about a line.
-func (s *state) tracef(ln parser.Line, format string, args ...any) {
-	if s.explain == nil {
-		return
-	}
-	fmt.Fprintf(s.explain, "line %d: %s\n", ln.Number, fmt.Sprintf(format, args...))
 }

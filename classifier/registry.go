@@ -172,9 +172,9 @@ func splitURL(s string) address {
 	}
 	path := u.Path
 	for _, sep := range []string{"/v2/", "/v1/"} {
-		if i := strings.Index(path, sep); i >= 0 {
+		if _, rest, ok := strings.Cut(path, sep); ok {
 			out.registry = true
-			out.repository, out.part, out.reference = splitPath(path[i+len(sep):])
+			out.repository, out.part, out.reference = splitPath(rest)
 			break
 		}
 	}

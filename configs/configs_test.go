@@ -105,8 +105,7 @@ func TestInvalid(t *testing.T) {
 	}
 	for _, file := range files {
 		c, err := configs.Load(filepath.ToSlash(file), nil, nil)
-		var faults configs.Faults
-		if !errors.As(err, &faults) {
+		if _, ok := errors.AsType[configs.Faults](err); !ok {
 			t.Errorf("%s: %v, want faults", file, err)
 			continue
 		}
@@ -241,10 +240,9 @@ func TestValidate(t *testing.T) {
 		c := configs.Default()
 		test.change(&c)
 		got := ""
-		if err := c.Validate(); err != nil {
-			for _, f := range err.(configs.Faults) {
-				got += f.Key
-			}
+		faults, _ := errors.AsType[configs.Faults](c.Validate())
+		for _, f := range faults {
+			got += f.Key
 		}
 		if got != test.want {
 			t.Errorf("%+v\n is refused for %q, want %q", c, got, test.want)

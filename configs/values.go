@@ -43,7 +43,7 @@ func (s Secret) String() string {
 func (s Secret) GoString() string { return s.String() }
 
 // Format writes what String returns for every verb, so that %x or %d show no more.
-func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalText returns what String returns, for JSON, YAML and log/slog. It never fails.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -1,6 +1,9 @@
 package redact
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // names are the ends of the names of secrets, in lower case and without "-", "_" and ".".
 var names = []string{
@@ -207,10 +210,8 @@ var lastByte = bytesOf("dtnylhgse")
 // secret reports whether the value of k is a secret. Some names are those of secrets only before
 // "=" or in quotes.
 func (k *key) secret(s string, equals bool) bool {
-	for _, name := range names {
-		if k.ends(name) {
-			return true
-		}
+	if slices.ContainsFunc(names, k.ends) {
+		return true
 	}
 	if k.is("creds") || k.ends("creds") && strings.HasPrefix(s[k.from:], "--") {
 		return true

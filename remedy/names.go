@@ -261,7 +261,7 @@ func (n name) correct(registry pushdoctor.Registry, jobOwner string) string {
 		jobOwner = "OWNER"
 	}
 	var path []string
-	for _, p := range strings.Split(illegalInPath.ReplaceAllString(strings.ToLower(n.path), "-"), "/") {
+	for p := range strings.SplitSeq(illegalInPath.ReplaceAllString(strings.ToLower(n.path), "-"), "/") {
 		if p = strings.Trim(p, "-._"); p != "" {
 			path = append(path, p)
 		}

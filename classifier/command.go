@@ -1,0 +1,201 @@
+package classifier
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/akkospace/pushdoctor"
+)
+
+// A command is one that a script, an action or a shell's trace shows.
+type command struct {
+	client pushdoctor.Client
+	verb   verb
+	image  string
+}
+
+type verb int8
+
+const (
+	verbNone verb = iota
+	verbPush
+	verbPull // pull, run, install, verify: it reads
+	verbLogin
+	verbBuild // a build without a push
+)
+
+// clientCommand matches a client's command where a shell, a trace or an action shows one.
+var clientCommand = regexp.MustCompile(`(?:^|[$#>+] |/bin/|/kaniko/|[Cc]ommand:? |sudo |;\s*|&& |\|\| |\| ?|['"(])(docker-compose|docker|podman|buildah|skopeo|crane|ko|executor|oras|helm|nerdctl|regctl|cosign|pack|goreleaser|wasme|ansible-container|sinker|notation)(?: --?[a-z][\w-]*(?:[= ][^\s-][^\s]*)?)*? +(compose|buildx|image|manifest|container|registry|chart|auth|index)?\s*([a-z]+)\b(.*)$`)
+
+var clientOf = map[string]pushdoctor.Client{
+	"docker": pushdoctor.ClientDocker, "docker-compose": pushdoctor.ClientCompose, "podman": pushdoctor.ClientPodman, "buildah": pushdoctor.ClientBuildah,
+	"skopeo": pushdoctor.ClientSkopeo, "crane": pushdoctor.ClientCrane, "ko": pushdoctor.ClientKo, "executor": pushdoctor.ClientKaniko, "oras": pushdoctor.ClientOras,
+	"helm": pushdoctor.ClientHelm, "cosign": pushdoctor.ClientCosign, "pack": pushdoctor.ClientPack, "goreleaser": pushdoctor.ClientGoreleaser, "wasme": pushdoctor.ClientOras,
+}
+
+// command notes a client's command in text. own says that the line is one that runs: a script's, an action's.
+func (s *state) command(text string, own bool) {
+	if len(text) > 4096 {
+		text = text[:4096]
+	}
+	if own && strings.Contains(text, "/kaniko/executor") || strings.Contains(text, "$ /kaniko/executor") {
+		s.ran(command{client: pushdoctor.ClientKaniko, verb: verbPush}, own)
+		return
+	}
+	m := clientCommand.FindStringSubmatch(text)
+	if m == nil {
+		return
+	}
+	program, sub, what, rest := m[1], m[2], m[3], m[4]
+	client, ok := clientOf[program]
+	if !ok {
+		client = pushdoctor.ClientOther
+	}
+	c := command{client: client}
+	switch {
+	case sub == "compose":
+		c.client = pushdoctor.ClientCompose
+		c.verb = verbOf(what)
+	case sub == "buildx", program == "docker" && what == "build":
+		c.client = pushdoctor.ClientBuildx
+		c.verb = verbBuild
+		if what == "imagetools" || strings.Contains(rest, "--push") || strings.Contains(rest, "push=true") || strings.Contains(rest, "type=registry") {
+			c.verb = verbPush
+		}
+	case program == "docker" && sub == "manifest":
+		c.verb = verbPush
+	case program == "skopeo" && (what == "copy" || what == "sync"):
+		if i := strings.LastIndex(rest, "docker://"); i >= 0 && strings.LastIndexByte(strings.TrimRight(rest, " "), ' ') < i {
+			c.verb = verbPush
+			c.image = cleanImage(firstField(rest[i:]))
+		} else {
+			c.verb = verbPull
+		}
+	case program == "crane" && what == "tag":
+		c.verb = verbPush
+	case program == "goreleaser":
+		c.verb = verbPush
+	case program == "pack" && strings.Contains(rest, "--publish"):
+		c.verb = verbPush
+	default:
+		c.verb = verbOf(what)
+	}
+	if c.verb == verbNone {
+		return
+	}
+	if c.verb == verbLogin && program == "docker" {
+		s.step.loginHost = loginArgument(rest)
+		s.scriptLogin(text, s.step.loginHost)
+	}
+	if c.verb == verbPush && c.image == "" && (what == "push" || what == "sign") {
+		c.image = imageArgument(rest)
+	}
+	s.ran(c, own)
+}
+
+func (s *state) ran(c command, own bool) {
+	st := &s.step
+	if own && c.verb != verbPush && st.cmd.verb == verbPush {
+		return // a script that pushes and does other things besides: which line runs when, it does not say
+	}
+	st.cmd = c
+	switch c.verb {
+	case verbPush:
+		st.asked = true
+		st.shown = st.shown || own
+	case verbLogin:
+		st.login = true
+	}
+}
+
+func verbOf(what string) verb {
+	switch what {
+	case "push", "publish", "resolve", "apply", "create", "attach", "sign", "attest", "copy", "cp", "append", "mutate", "tag":
+		if what == "tag" || what == "create" {
+			return verbNone
+		}
+		return verbPush
+	case "pull", "run", "install", "upgrade", "verify", "up", "inspect", "template", "show":
+		return verbPull
+	case "login":
+		return verbLogin
+	case "build":
+		return verbBuild
+	}
+	return verbNone
+}
+
+// input reads a login action's input in a page copied from the web.
+func (s *state) input(text string) {
+	if host, ok := strings.CutPrefix(strings.TrimSpace(text), "registry:"); ok {
+		s.step.loginHost = strings.TrimSpace(host)
+		s.step.inputs = 0
+	}
+}
+
+// loginArgument is the host in the arguments of docker login: "docker.io" where there is none, "" where a
+// variable hides it.
+func loginArgument(rest string) string {
+	fields := strings.Fields(rest)
+	for i := 0; i < len(fields); i++ {
+		f := strings.Trim(fields[i], "\"'")
+		switch {
+		case f == "-u", f == "-p", f == "-e", f == "--username", f == "--password", f == "--email":
+			i++
+		case strings.HasPrefix(f, "-"):
+		case strings.ContainsAny(f, "$`{};|&<>"):
+			return ""
+		default:
+			host, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(f, "https://"), "http://"), "/")
+			return host
+		}
+	}
+	return "docker.io"
+}
+
+func firstField(s string) string {
+	if f := strings.Fields(s); len(f) > 0 {
+		return f[0]
+	}
+	return ""
+}
+
+// imageArgument is the argument of a push that looks like an image, "" where a shell's variable hides it.
+func imageArgument(rest string) string {
+	for f := range strings.FieldsSeq(rest) {
+		f = strings.Trim(f, `"'`)
+		if strings.HasPrefix(f, "-") || strings.ContainsAny(f, "$`{}") || !strings.ContainsAny(f, "/:") {
+			continue
+		}
+		return cleanImage(f)
+	}
+	return ""
+}
+
+// loginAction matches the title of a step that only logs in.
+var loginAction = regexp.MustCompile(`(?i)^Run [\w.-]+/[\w.-]*(?:login|ecr-login)[\w.-]*@`)
+
+// pushActions are actions that push with the logins of the steps before them.
+var pushActions = []string{"docker/build-push-action@", "docker/bake-action@"}
+
+// script reads a line that the runner echoes: it is what a step does, not what came of it.
+func (s *state) script(text string) {
+	st := &s.step
+	trimmed := strings.TrimSpace(text)
+	if host, ok := strings.CutPrefix(trimmed, "registry:"); ok && st.login {
+		st.loginHost = orElse(strings.TrimSpace(host), "docker.io")
+	}
+	for _, a := range pushActions {
+		if strings.HasPrefix(st.title, "Run "+a) && trimmed == "push: true" {
+			st.asked, st.shown = true, true
+			st.cmd = command{client: pushdoctor.ClientBuildx, verb: verbPush}
+		}
+	}
+	if strings.HasPrefix(trimmed, "#") || strings.HasPrefix(trimmed, "echo ") && !strings.Contains(trimmed, "|") {
+		return
+	}
+	if strings.HasPrefix(trimmed, "command: ") || strings.HasPrefix(trimmed, "run: ") {
+		_, trimmed, _ = strings.Cut(trimmed, ": ")
+	}
+	s.command(trimmed, true)
+}

@@ -1,0 +1,114 @@
+package classifier
+
+import (
+	"strings"
+
+	"github.com/akkospace/pushdoctor"
+	"github.com/akkospace/pushdoctor/parser"
+)
+
+// dockerPush is a push by the Docker daemon, from "The push refers to repository" on.
+type dockerPush struct {
+	repository string
+	client     pushdoctor.Client
+	moving     bool            // bytes went up
+	sent       bool            // a layer arrived
+	retried    bool            // a layer was tried again
+	layers     map[string]bool // by layer: it is in the registry; at most maxLayers
+	done       bool
+	line       parser.Line
+}
+
+const maxLayers = 512 // of one push that are followed
+
+// allUp reports whether every layer that the push spoke of is in the registry: what fails now is the manifest.
+func (d *dockerPush) allUp() bool {
+	for _, up := range d.layers {
+		if !up {
+			return false
+		}
+	}
+	return len(d.layers) > 0
+}
+
+// observeDocker follows a push by the Docker daemon.
+func (s *state) observeDocker(ln parser.Line) bool {
+	st := &s.step
+	text := ln.Text
+	if s.step.list > 0 {
+		s.step.list--
+	}
+	if strings.TrimSpace(text) == "errors:" {
+		s.step.list = 4
+		return true
+	}
+	if m := pushRefers.FindStringSubmatch(text); m != nil {
+		client := pushdoctor.ClientDocker
+		if a, _ := read(ln); a.strong {
+			client = a.client
+		} else if st.cmd.verb == verbPush && st.cmd.client != "" {
+			client = st.cmd.client
+		}
+		s.dockerUnexplained()
+		d := &dockerPush{repository: cleanImage(m[1]), client: client, layers: map[string]bool{}, line: ln}
+		s.adopt(d)
+		st.docker, st.asked = d, true
+		return true
+	}
+	if m := composeV1.FindStringSubmatch(text); m != nil {
+		st.cmd = command{client: pushdoctor.ClientCompose, verb: verbPush, image: cleanImage(m[1])}
+		st.asked = true
+		return true
+	}
+	if m := composeLine.FindStringSubmatch(text); m != nil {
+		if st.docker == nil || st.docker.repository != m[1] {
+			st.docker = &dockerPush{repository: cleanImage(m[1]), client: pushdoctor.ClientCompose, layers: map[string]bool{}, line: ln}
+			st.asked = true
+		}
+		st.docker.layer(m[2], text[strings.Index(text, m[2])+len(m[2])+1:])
+		return true
+	}
+	if st.docker == nil && st.cmd.verb != verbPull {
+		// The log is cut, or its lines are out of order: layers that are prepared or pushed are a push's.
+		if m := layerLine.FindStringSubmatch(text); m != nil && m[2] != "Waiting" {
+			st.docker = &dockerPush{client: pushdoctor.ClientDocker, layers: map[string]bool{}, line: ln}
+			st.asked = true
+		}
+	}
+	if st.docker == nil || st.docker.done {
+		return false
+	}
+	if m := digestLine.FindStringSubmatch(text); m != nil {
+		image := st.docker.repository
+		if tagOf(image) == "" {
+			image += ":" + m[1]
+		}
+		st.docker.done = true
+		s.succeeded(image, ln)
+		return true
+	}
+	if m := layerLine.FindStringSubmatch(text); m != nil {
+		st.docker.layer(m[1], m[2])
+		return true
+	}
+	return false
+}
+
+func (d *dockerPush) layer(id, what string) {
+	switch {
+	case strings.HasPrefix(what, "Pushed"), strings.HasPrefix(what, "Layer already"), strings.HasPrefix(what, "Mounted"), strings.HasPrefix(what, "Skipped"),
+		strings.HasPrefix(what, "Image success"), strings.HasPrefix(what, "Image already"):
+		if _, ok := d.layers[id]; ok || len(d.layers) < maxLayers {
+			d.layers[id] = true
+		}
+		d.sent = d.sent || strings.HasPrefix(what, "Pushed")
+		return
+	case strings.HasPrefix(what, "Retrying"):
+		d.retried = true
+	case strings.HasPrefix(what, "Pushing"), strings.HasPrefix(what, "Image push failed"):
+		d.moving = true
+	}
+	if _, ok := d.layers[id]; !ok && len(d.layers) < maxLayers {
+		d.layers[id] = false
+	}
+}
