@@ -1,0 +1,393 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/akkospace/pushdoctor"
+	"github.com/akkospace/pushdoctor/classifier"
+	"github.com/akkospace/pushdoctor/configs"
+	"github.com/akkospace/pushdoctor/parser"
+	"github.com/akkospace/pushdoctor/remedy"
+	"github.com/spf13/cobra"
+)
+
+// formats are the names of the printers, for the flag and its completion.
+var formats = []string{"text", "json", "markdown", "github"}
+
+func (p *program) diagnoseCommand() *cobra.Command {
+	var (
+		format  string
+		explain bool
+		files   []string
+	)
+	c := &cobra.Command{
+		Use:   "diagnose [flags] WHAT...",
+		Short: "Say what failed in job logs, and what to do about it",
+		Long: `Reads job logs and says which pushes of images failed, for which cause, on what
+evidence, and what to do. WHAT is a job log, a folder of logs, a run's archive (.zip),
+or - for standard input.
+
+Exit status: 0 nothing failed, or a retry cured it; 1 a push failed; 2 something could
+not be read (the rest was); 130 interrupted.`,
+		Example: `  pushdoctor diagnose job.txt
+  gh run view --job 123456 --log | pushdoctor diagnose -
+  pushdoctor diagnose --format markdown logs/ >> "$GITHUB_STEP_SUMMARY"`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return fmt.Errorf("diagnose needs a log, a folder or an archive to read; %s --help shows examples", c.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			if !slices.Contains(formats, format) {
+				return fmt.Errorf("unknown format %q: it is one of %s", format, strings.Join(formats, ", "))
+			}
+			rules, err := p.rules(files)
+			if err != nil {
+				return err
+			}
+			d := &diagnosis{rules: rules, source: &source{args: args, stdin: p.stdin}}
+			return p.diagnose(c.Context(), d, format, explain)
+		},
+	}
+	c.Flags().StringVar(&format, "format", "text", "`FORMAT` of the result: "+strings.Join(formats, ", "))
+	c.Flags().BoolVar(&explain, "explain", false, "show which rules looked and why one won")
+	c.Flags().StringArrayVar(&files, "rules", nil, "rule `FILE` to try before the built-in rules; may be repeated")
+	// It errs only for a flag that does not exist.
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+// rules returns the rules in force: those of the flag, then those of the configuration, then the built-in ones.
+func (p *program) rules(names []string) (*classifier.Rules, error) {
+	config, err := configs.Load(p.configFile, p.environ, nil)
+	if err != nil {
+		return nil, fmt.Errorf("the configuration is at fault:\n%w", err)
+	}
+	names = slices.Concat(names, config.Classify.Rules)
+	if len(names) == 0 {
+		return classifier.Builtin(), nil
+	}
+	var files []classifier.File
+	for _, name := range names {
+		f, err := ruleFile(name)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	rules, err := classifier.Load(files...)
+	if err != nil {
+		return nil, fmt.Errorf("the rules are at fault:\n%w", err)
+	}
+	return rules, nil
+}
+
+func (p *program) diagnose(ctx context.Context, d *diagnosis, format string, explain bool) (err error) {
+	out := &guard{w: p.stdout}
+	inActions := p.env("GITHUB_ACTIONS") != ""
+	var pr printer
+	switch format {
+	case "json":
+		pr = &jsonPrinter{w: p.stdout}
+	case "github":
+		pr = &githubPrinter{w: p.stdout}
+	case "markdown":
+		pr = &markdownPrinter{w: out}
+	default:
+		st := style{width: defaultWidth}
+		if f, ok := p.stdout.(*os.File); ok {
+			if width, terminal := terminalWidth(f); terminal {
+				st = style{width: width, colour: p.env("NO_COLOR") == "" && p.env("TERM") != "dumb"}
+			}
+		}
+		pr = &textPrinter{w: out, style: st}
+	}
+	// JSON and Markdown go to files and pipes that no foreign line may enter, and are harmless by
+	// their form; annotations are meant to be obeyed. What is left are texts that a step's log shows.
+	if inActions && format == "text" {
+		defer deaf(p.stdout, out.flush)()
+	}
+	if explain {
+		d.explain = p.stderr
+		if format == "text" {
+			d.explain = &guard{w: out, plain: true}
+		} else if inActions {
+			defer deaf(p.stderr.w, p.stderr.flush)()
+		}
+	}
+
+	var t totals
+	err = d.each(ctx, func(a answer) error {
+		t.add(a)
+		if a.skipped != "" {
+			fmt.Fprintf(p.stderr, "pushdoctor: skipped %s: %s\n", a.Path, a.skipped)
+			return nil
+		}
+		return pr.print(a)
+	})
+	if ctx.Err() != nil {
+		fmt.Fprintf(p.stderr, "pushdoctor: interrupted; %s\n", t)
+		return errors.Join(exitStatus(exitInterrupted), out.flush())
+	}
+	if err == nil {
+		err = pr.end(t)
+	}
+	if err := errors.Join(err, out.flush()); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	switch {
+	case t.unread > 0:
+		fmt.Fprintf(p.stderr, "pushdoctor: %s could not be read\n", count(t.unread, "input"))
+		return exitStatus(exitFailed)
+	case t.findings > t.recovered:
+		return exitStatus(exitFound)
+	}
+	return nil
+}
+
+// deaf tells the runner of GitHub Actions to obey no command until the function that it returns is called.
+func deaf(w io.Writer, flush func() error) func() {
+	token := rand.Text()
+	fmt.Fprintf(w, "::stop-commands::%s\n", token)
+	return func() {
+		_ = flush() // its error comes again with the next flush
+		fmt.Fprintf(w, "::%s::\n", token)
+	}
+}
+
+// An answer is what was read of one input.
+type answer struct {
+	Path  string `json:"path"`
+	Error string `json:"error,omitempty"`
+	// Facts and Findings are nil where nothing was read. Where reading broke off, there
+	// are those of the part before, if something was found in it.
+	Facts    *pushdoctor.Facts `json:"facts,omitempty"`
+	Findings []diagnosed       `json:"findings,omitzero"`
+	More     int               `json:"more,omitempty"` // findings that were dropped
+	skipped  string            // why the input is no log
+}
+
+// A diagnosed is a finding with its hints.
+type diagnosed struct {
+	pushdoctor.Finding
+	Hints []pushdoctor.Hint `json:"hints"`
+}
+
+// A printer writes answers in a format.
+type printer interface {
+	print(answer) error
+	end(totals) error
+}
+
+// totals count what the answers hold.
+type totals struct {
+	read, unread, skipped, findings, recovered int
+}
+
+func (t *totals) add(a answer) {
+	switch {
+	case a.skipped != "":
+		t.skipped++
+	case a.Error != "":
+		t.unread++
+	default:
+		t.read++
+	}
+	t.findings += len(a.Findings) + a.More
+	for _, f := range a.Findings {
+		if f.Recovered {
+			t.recovered++
+		}
+	}
+}
+
+// String returns the totals as a phrase: "3 logs read, 2 findings, 1 cured by a retry".
+func (t totals) String() string {
+	s := fmt.Sprintf("%s read, %s", count(t.read, "log"), count(t.findings, "finding"))
+	if t.recovered > 0 {
+		s += fmt.Sprintf(", %d cured by a retry", t.recovered)
+	}
+	if t.unread > 0 {
+		s += fmt.Sprintf(", %d not read", t.unread)
+	}
+	return s
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// A diagnosis reads the inputs of a source.
+type diagnosis struct {
+	rules   *classifier.Rules
+	source  *source
+	explain *guard // where the explanations go; nil without
+}
+
+// each calls show for each input in the order of the arguments, while the next ones are
+// being read. It returns the first error of show, or ctx's.
+func (d *diagnosis) each(ctx context.Context, show func(answer) error) error {
+	if d.explain != nil {
+		return d.explained(ctx, show)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	// The queue's size is the number of logs that are read at a time.
+	queue := make(chan chan answer, runtime.GOMAXPROCS(0))
+	var workers sync.WaitGroup
+	workers.Go(func() {
+		defer close(queue)
+		for in := range d.source.inputs() {
+			slot := make(chan answer, 1)
+			select {
+			case queue <- slot:
+			case <-ctx.Done():
+				if in.done != nil {
+					in.done()
+				}
+				return
+			}
+			workers.Go(func() { slot <- d.read(ctx, in, nil) })
+		}
+	})
+	err := consume(ctx, queue, show)
+	stop()
+	workers.Wait()
+	return err
+}
+
+func consume(ctx context.Context, queue <-chan chan answer, show func(answer) error) error {
+	for slot := range queue {
+		select {
+		case a := <-slot:
+			if ctx.Err() != nil {
+				return ctx.Err() // a may be of a log that was broken off
+			}
+			if err := show(a); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return ctx.Err()
+}
+
+// explained is each with explanations, which are written while a log is read: one after the other.
+func (d *diagnosis) explained(ctx context.Context, show func(answer) error) error {
+	next, stop := iter.Pull(d.source.inputs())
+	defer stop()
+	for {
+		in, ok := next()
+		if !ok || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if in.err == nil && in.skipped == "" {
+			fmt.Fprintf(d.explain, "Explanation of %s\n", in.path)
+		}
+		a := d.read(ctx, in, d.explain)
+		if err := errors.Join(ctx.Err(), d.explain.flush()); err != nil {
+			return err
+		}
+		if err := show(a); err != nil {
+			return err
+		}
+	}
+}
+
+// read reads one input. Its explanation goes to explain, which may be nil.
+func (d *diagnosis) read(ctx context.Context, in input, explain io.Writer) answer {
+	if in.done != nil {
+		defer in.done()
+	}
+	a := answer{Path: in.path, skipped: in.skipped}
+	switch {
+	case in.skipped != "":
+		return a
+	case in.err != nil:
+		a.Error = reason(in.err)
+		return a
+	}
+	r, err := in.open(ctx)
+	if err != nil {
+		a.Error = reason(err)
+		return a
+	}
+	defer r.Close() //nolint:errcheck // nothing was written
+	log := parser.New(&logReader{stopped: ctx.Err, r: r})
+	var report classifier.Report
+	if explain != nil {
+		report, err = d.rules.Explain(log, explain)
+	} else {
+		report, err = d.rules.Classify(log)
+	}
+	if err != nil {
+		a.Error = reason(err)
+		if len(report.Findings) == 0 {
+			return a
+		}
+	}
+	a.Facts, a.More = &report.Facts, report.More
+	a.Findings = make([]diagnosed, 0, len(report.Findings))
+	for _, f := range report.Findings {
+		a.Findings = append(a.Findings, diagnosed{f, remedy.Advise(f, report.Facts)})
+	}
+	return a
+}
+
+// A jsonPrinter writes an object a line.
+type jsonPrinter struct{ w io.Writer }
+
+func (p *jsonPrinter) print(a answer) error { return writeJSON(p.w, a) }
+
+func (p *jsonPrinter) end(totals) error { return nil }
+
+// writeJSON writes v as one line.
+func writeJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(escapeJSON(b.Bytes()))
+	return err
+}
+
+// escapeJSON writes what a terminal or the runner would obey as \u escapes. The strings that are decoded stay the same,
+// so that a piece of evidence is still what stands in the log.
+func escapeJSON(b []byte) []byte {
+	b = bytes.ReplaceAll(b, []byte("##["), []byte(`\u0023#[`))
+	if !bytes.ContainsFunc(b, func(r rune) bool { return r >= 0x7f && hidden(r) }) {
+		return b
+	}
+	var out []byte
+	for _, r := range string(b) {
+		switch {
+		case r < 0x7f || !hidden(r):
+			out = utf8.AppendRune(out, r)
+		case r < 0x10000:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		default:
+			r -= 0x10000
+			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		}
+	}
+	return out
+}
