@@ -39,6 +39,8 @@ func (s *state) vertex(ln parser.Line, id, rest string) bool {
 		st.vertices[id] = v
 	}
 	switch {
+	case v.kind == vertexOther && !strings.HasPrefix(rest, "[") && !strings.HasPrefix(rest, "exporting"):
+		return true
 	case strings.HasPrefix(rest, "ERROR"), strings.Contains(rest, " error: "), strings.HasPrefix(rest, "error: "):
 		return false
 	case strings.HasPrefix(rest, "DONE"), strings.HasPrefix(rest, "CACHED"):
@@ -72,7 +74,7 @@ func (s *state) vertex(ln parser.Line, id, rest string) bool {
 			st.publishing = im
 		}
 	}
-	return !strings.Contains(rest, " unauthorized") && !strings.Contains(rest, "retrying in")
+	return true
 }
 
 // vertexDone is a BuildKit step that ended well: what it pushed is in the registry, and what it had to try

@@ -64,7 +64,7 @@ func (s *state) read(ln parser.Line) {
 		s.endStep()
 		s.step = step{number: ln.Step, title: ln.Title}
 		s.job = ln.Job
-		if s.step.login = loginAction.MatchString(ln.Title); s.step.login {
+		if s.step.login = loginAction.MatchString(ln.Title); strings.HasPrefix(ln.Title, "Run docker/login-action@") {
 			s.step.loginHost = "docker.io"
 		}
 		s.command(strings.TrimPrefix(ln.Title, "Run "), true)
@@ -79,7 +79,7 @@ func (s *state) read(ln parser.Line) {
 	case parser.Group, parser.EndGroup, parser.Debug, parser.Section:
 		return
 	case parser.Command:
-		s.command(ln.Text, true)
+		s.command(ln.Text, s.step.pushes())
 		return
 	}
 	if s.step.window > 0 {
@@ -93,7 +93,9 @@ func (s *state) read(ln parser.Line) {
 	if !s.interesting(ln) {
 		return
 	}
-	if s.observe(ln) {
+	bareLine := ln
+	bareLine.Text = undecorate(ln.Text)
+	if s.observe(bareLine) {
 		return
 	}
 	a, ok := read(ln)
@@ -118,7 +120,10 @@ func (s *state) interesting(ln parser.Line) bool {
 
 // startsWithCode reports whether a line begins with a registry's error code, as docker prints it.
 func startsWithCode(text string) bool {
-	text = strings.TrimLeft(text, " \t")
+	if text == "" {
+		return false
+	}
+	text = undecorate(text)
 	for _, prefix := range []string{"ERROR: ", "error: ", "Error: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
@@ -178,12 +183,16 @@ func (s *state) judgeLine(a answer, framed bool) {
 }
 
 // vague reports whether an answer, of which the step does not show that it is a push's, is too little to be
-// one: neither an address of a registry, nor a status, nor more than one word of a code.
+// one: it does not begin with a client's words, or it holds neither an address of a registry, nor a status, nor
+// more than one word of a code.
 func (a *answer) vague() bool {
-	if a.statusSource == pushdoctor.StatusExplicit || splitURL(a.url).registry {
+	if !a.begins {
+		return true
+	}
+	if a.statusSource == pushdoctor.StatusExplicit || splitURL(a.url).registry && a.operation == pushdoctor.OperationLogin {
 		return false
 	}
-	return a.code == "" || essence(a.message) == a.code && !strings.Contains(a.code, " ")
+	return a.code == "" && !splitURL(a.url).registry || essence(a.message) == a.code && !strings.Contains(a.code, " ")
 }
 
 // loner is the first rule that knows a line by itself to be a failed push.
@@ -330,7 +339,7 @@ func (s *state) word(a *answer, word string) string {
 		return "unknown"
 	}
 	if word == "shown" {
-		return strconv.FormatBool(s.step.shown)
+		return strconv.FormatBool(s.step.shown && !s.step.ownLogin)
 	}
 	return factWord(word, a.host, a.image, s.log.Facts())
 }

@@ -2,6 +2,7 @@ package classifier
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/akkospace/pushdoctor"
@@ -25,7 +26,7 @@ const (
 )
 
 // clientCommand matches a client's command where a shell, a trace or an action shows one.
-var clientCommand = regexp.MustCompile(`(?:^|[$#>+] |/bin/|/kaniko/|[Cc]ommand:? |sudo |;\s*|&& |\|\| |\| ?|['"(])(docker-compose|docker|podman|buildah|skopeo|crane|ko|executor|oras|helm|nerdctl|regctl|cosign|pack|goreleaser|wasme|ansible-container|sinker|notation)(?: --?[a-z][\w-]*(?:[= ][^\s-][^\s]*)?)*? +(compose|buildx|image|manifest|container|registry|chart|auth|index)?\s*([a-z]+)\b(.*)$`)
+var clientCommand = regexp.MustCompile(`(?:^|[$#>+] |/bin/|/kaniko/|[Cc]ommand:? |failed: |sudo |;\s*|&& |\|\| |\| ?|['"(])(docker-compose|docker|podman|buildah|skopeo|crane|ko|executor|oras|helm|nerdctl|regctl|cosign|pack|goreleaser|wasme|ansible-container|sinker|notation)(?: --?[a-z][\w-]*(?:[= ][^\s-][^\s]*)?)*? +(compose|buildx|image|manifest|container|registry|chart|auth|index)?\s*([a-z]+)\b(.*)$`)
 
 var clientOf = map[string]pushdoctor.Client{
 	"docker": pushdoctor.ClientDocker, "docker-compose": pushdoctor.ClientCompose, "podman": pushdoctor.ClientPodman, "buildah": pushdoctor.ClientBuildah,
@@ -63,7 +64,9 @@ func (s *state) command(text string, own bool) {
 			c.verb = verbPush
 		}
 	case program == "docker" && sub == "manifest":
-		c.verb = verbPush
+		if c.verb = verbPush; what == "inspect" {
+			c.verb = verbPull
+		}
 	case program == "skopeo" && (what == "copy" || what == "sync"):
 		if i := strings.LastIndex(rest, "docker://"); i >= 0 && strings.LastIndexByte(strings.TrimRight(rest, " "), ' ') < i {
 			c.verb = verbPush
@@ -88,7 +91,7 @@ func (s *state) command(text string, own bool) {
 		s.scriptLogin(text, s.step.loginHost)
 	}
 	if c.verb == verbPush && c.image == "" && (what == "push" || what == "sign") {
-		c.image = imageArgument(rest)
+		c.image = imageArgument(rest, program != "oras" && program != "cosign")
 	}
 	s.ran(c, own)
 }
@@ -102,7 +105,7 @@ func (s *state) ran(c command, own bool) {
 	switch c.verb {
 	case verbPush:
 		st.asked = true
-		st.shown = st.shown || own
+		st.shown = st.shown || own && !ownLogin.MatchString(st.title)
 	case verbLogin:
 		st.login = true
 	}
@@ -160,17 +163,30 @@ func firstField(s string) string {
 	return ""
 }
 
-// imageArgument is the argument of a push that looks like an image, "" where a shell's variable hides it.
-func imageArgument(rest string) string {
+// imageArgument is the argument of a push that names where to: the last one, or the first for a client that
+// takes files behind it. It is "" where a shell's variable hides it.
+func imageArgument(rest string, last bool) string {
+	image := ""
 	for f := range strings.FieldsSeq(rest) {
+		if strings.ContainsAny(f, "|;&<>") {
+			break
+		}
 		f = strings.Trim(f, `"'`)
-		if strings.HasPrefix(f, "-") || strings.ContainsAny(f, "$`{}") || !strings.ContainsAny(f, "/:") {
+		if strings.HasPrefix(f, "-") || !strings.ContainsAny(f, "/:") {
 			continue
 		}
-		return cleanImage(f)
+		if image = cleanImage(f); strings.ContainsAny(f, "$`{}") {
+			image = ""
+		}
+		if !last {
+			break
+		}
 	}
-	return ""
+	return image
 }
+
+// ownLogin matches an input or an option by which a push brings its own credentials.
+var ownLogin = regexp.MustCompile(`^(?:username|password|registry-username|registry-password|creds|token): |--creds\b|--(?:dest-)?(?:username|password|registry-token|creds)\b`)
 
 // loginAction matches the title of a step that only logs in.
 var loginAction = regexp.MustCompile(`(?i)^Run [\w.-]+/[\w.-]*(?:login|ecr-login)[\w.-]*@`)
@@ -182,14 +198,18 @@ var pushActions = []string{"docker/build-push-action@", "docker/bake-action@"}
 func (s *state) script(text string) {
 	st := &s.step
 	trimmed := strings.TrimSpace(text)
+	if ownLogin.MatchString(trimmed) && !st.login {
+		st.ownLogin = true // the action or command hands its credentials over: no other step need log in
+	}
+	if subject, ok := strings.CutPrefix(trimmed, "subject-name:"); ok {
+		st.publishing = cleanImage(strings.TrimSpace(subject)) // actions/attest-*
+	}
 	if host, ok := strings.CutPrefix(trimmed, "registry:"); ok && st.login {
 		st.loginHost = orElse(strings.TrimSpace(host), "docker.io")
 	}
-	for _, a := range pushActions {
-		if strings.HasPrefix(st.title, "Run "+a) && trimmed == "push: true" {
-			st.asked, st.shown = true, true
-			st.cmd = command{client: pushdoctor.ClientBuildx, verb: verbPush}
-		}
+	if trimmed == "push: true" && st.pushes() {
+		st.asked, st.shown = true, true
+		st.cmd = command{client: pushdoctor.ClientBuildx, verb: verbPush}
 	}
 	if strings.HasPrefix(trimmed, "#") || strings.HasPrefix(trimmed, "echo ") && !strings.Contains(trimmed, "|") {
 		return
@@ -198,4 +218,9 @@ func (s *state) script(text string) {
 		_, trimmed, _ = strings.Cut(trimmed, ": ")
 	}
 	s.command(trimmed, true)
+}
+
+// pushes reports whether the step is an action that pushes with the logins of the steps before it.
+func (st *step) pushes() bool {
+	return slices.ContainsFunc(pushActions, func(a string) bool { return strings.HasPrefix(st.title, "Run "+a) })
 }

@@ -13,14 +13,16 @@ type step struct {
 	number int
 	title  string
 
-	asked  bool    // a push was asked for: by a command, by an action's input, or by a builder's progress
-	shown  bool    // the push stands where the log shows it whole: an action's step or a client's own command
-	login  bool    // the step is one of a login action, or its script logs in
-	cmd    command // the client's command seen last
-	docker *dockerPush
-	copies bool // containers/image is copying an image
+	asked    bool    // a push was asked for: by a command, by an action's input, or by a builder's progress
+	shown    bool    // the push stands where the log shows it whole: an action's step or a client's own command
+	ownLogin bool    // the push brings credentials of its own
+	login    bool    // the step is one of a login action, or its script logs in
+	cmd      command // the client's command seen last
+	docker   *dockerPush
+	copies   bool // containers/image is copying an image
 
 	written    bool // containers/image has begun to write the manifest: success, unless an error follows
+	writtenAt  parser.Line
 	vertices   map[string]*vertex
 	block      vertexKind // of the last header " > NAME:" in BuildKit's summary
 	authHost   string     // of BuildKit's line "[auth] NAME:pull,push token for HOST"
@@ -51,19 +53,21 @@ var contextLiterals = []string{
 }
 
 var (
-	pushRefers  = regexp.MustCompile(`(?i)the push refers to (?:a )?repository \[([^\]\s]+)\]`)
-	digestLine  = regexp.MustCompile(`^\s*([\w][\w.-]{0,127}): digest: sha256:[0-9a-f]{64} size: \d+`)
-	layerLine   = regexp.MustCompile(`^\s*([0-9a-f]{12}): (Preparing|Waiting|Pushing|Pushed|Layer already exists|Mounted from|Retrying in|Skipped foreign layer|Image (?:successfully|already) push\w*|Image already exists|Image push failed)`)
-	composeLine = regexp.MustCompile(`^\s*(?:Container )?Pushing (\S+): ([0-9a-f]{12}) (\w+)`)
-	composeV1   = regexp.MustCompile(`^\s*Pushing \S+ \(([^)\s]+)\)\.\.\.`)
-	vertexName  = regexp.MustCompile(`^(#\d{1,5}) (.*)$`)
-	blockName   = regexp.MustCompile(`^ > (.+?):?$`)
-	ttyError    = regexp.MustCompile(`=> ERROR (.+?)(?:\s{2,}|$)`)
-	authVertex  = regexp.MustCompile(`^\[auth\] (\S+?):pull,push (?:\S+ )?token for (\S+)`)
-	retryLine   = regexp.MustCompile(`^[\d.]+ retrying in`)
-	orasLine    = regexp.MustCompile(`^(?:Preparing \S+$|(?:Uploading|Uploaded|Exists)\s+([0-9a-f]{12}) (\S+))`)
-	pushingRef  = regexp.MustCompile(`(?i)(?:pushing manifest for|\[internal\] pushing|^pushing(?: image)?(?: \d+ of \d+)?|publishing|pushing image(?: to)?|pushing signature to:|start upload of|attestation created for) "?\[?([^\s"\]@]+[./:][^\s"\]@]*)`)
-	pushedRef   = regexp.MustCompile(`(?i)(?:^|\s)(?:published|pushed:|pushed \[registry\]|built and pushed image as|built and pushed images? (?:to|as)) "?([^\s"@,]+)`)
+	pushRefers   = regexp.MustCompile(`(?i)the push refers to (?:a )?repository \[([^\]\s]+)\]`)
+	digestLine   = regexp.MustCompile(`^\s*([\w][\w.-]{0,127}): digest: sha256:[0-9a-f]{64} size: \d+`)
+	layerLine    = regexp.MustCompile(`^\s*([0-9a-f]{12}): (Preparing|Waiting|Pushing|Pushed|Layer already exists|Mounted from|Retrying in|Skipped foreign layer|Image (?:successfully|already) push\w*|Image already exists|Image push failed)`)
+	composeLine  = regexp.MustCompile(`^\s*(?:Container )?Pushing (\S+): ([0-9a-f]{12}) (\w+)`)
+	composeError = regexp.MustCompile(`^\s+(?:[✘✔] )?Image (\S+)\s+(Pushing|Error)\b`)
+	composeV1    = regexp.MustCompile(`^\s*Pushing \S+ \(([^)\s]+)\)\.\.\.`)
+	vertexName   = regexp.MustCompile(`^(#\d{1,5}) (.*)$`)
+	blockName    = regexp.MustCompile(`^ > (.+?):?$`)
+	ttyError     = regexp.MustCompile(`=> ERROR (.+?)(?:\s{2,}|$)`)
+	authVertex   = regexp.MustCompile(`^\[auth\] (\S+?):pull,push (?:\S+ )?token for (\S+)`)
+	clockLine    = regexp.MustCompile(`^\d+\.\d{1,3} `)
+	retryLine    = regexp.MustCompile(`^[\d.]+ retrying in`)
+	orasLine     = regexp.MustCompile(`^(?:Preparing \S+$|(?:Uploading|Uploaded|Exists)\s+([0-9a-f]{12}) (\S+))`)
+	pushingRef   = regexp.MustCompile(`(?i)(?:pushing manifest for|\[internal\] pushing|^pushing(?: image)?(?: \d+ of \d+)?|publishing|pushing image(?: to)?|pushing signature to:|start upload of|attestation created for) "?\[?([^\s"\]@]+[./:][^\s"\]@]*)`)
+	pushedRef    = regexp.MustCompile(`(?i)(?:^|\s)(?:published|pushed:|pushed \[registry\]|built and pushed image as|built and pushed images? (?:to|as)) "?([^\s"@,]+)`)
 )
 
 // observe follows what the step is doing. It reports true for a line that is progress and nothing else.
@@ -84,6 +88,9 @@ func (s *state) observe(ln parser.Line) bool {
 		}
 		return true
 	}
+	if s.step.block == vertexOther && clockLine.MatchString(text) {
+		return true // the failed build step's own output, once more
+	}
 	if m := ttyError.FindStringSubmatch(text); m != nil {
 		s.step.block = kindOf(m[1])
 		return true
@@ -98,7 +105,7 @@ func (s *state) observe(ln parser.Line) bool {
 		s.step.copies = true
 		return true
 	case strings.Contains(low, "writing manifest to image destination"):
-		s.step.written = s.step.copies
+		s.step.written, s.step.writtenAt = s.step.copies, ln
 		return true
 	case low == "storing signatures":
 		s.copySettled()

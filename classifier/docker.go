@@ -43,14 +43,18 @@ func (s *state) observeDocker(ln parser.Line) bool {
 		return true
 	}
 	if m := pushRefers.FindStringSubmatch(text); m != nil {
-		client := pushdoctor.ClientDocker
-		if a, _ := read(ln); a.strong {
+		client, repository := pushdoctor.ClientDocker, cleanImage(m[1])
+		a, _ := read(ln)
+		if repositoryKey(a.image) == repositoryKey(repository) && tagOf(a.image) != "" {
+			repository = a.image // goreleaser's line holds docker's first one
+		}
+		if a.strong {
 			client = a.client
 		} else if st.cmd.verb == verbPush && st.cmd.client != "" {
 			client = st.cmd.client
 		}
 		s.dockerUnexplained()
-		d := &dockerPush{repository: cleanImage(m[1]), client: client, layers: map[string]bool{}, line: ln}
+		d := &dockerPush{repository: repository, client: client, layers: map[string]bool{}, line: ln}
 		s.adopt(d)
 		st.docker, st.asked = d, true
 		return true
@@ -59,6 +63,12 @@ func (s *state) observeDocker(ln parser.Line) bool {
 		st.cmd = command{client: pushdoctor.ClientCompose, verb: verbPush, image: cleanImage(m[1])}
 		st.asked = true
 		return true
+	}
+	if m := composeError.FindStringSubmatch(text); m != nil {
+		// Compose v2 from 2.40: the line sums up what stands alone in the next one.
+		st.docker = &dockerPush{repository: cleanImage(m[1]), client: pushdoctor.ClientCompose, layers: map[string]bool{}, line: ln}
+		st.asked = true
+		return m[2] != "Error"
 	}
 	if m := composeLine.FindStringSubmatch(text); m != nil {
 		if st.docker == nil || st.docker.repository != m[1] {
@@ -83,8 +93,8 @@ func (s *state) observeDocker(ln parser.Line) bool {
 		if tagOf(image) == "" {
 			image += ":" + m[1]
 		}
-		st.docker.done = true
 		s.succeeded(image, ln)
+		st.docker.done = true
 		return true
 	}
 	if m := layerLine.FindStringSubmatch(text); m != nil {

@@ -21,6 +21,7 @@ type failure struct {
 	answer    // the decisive one
 	first     int
 	step      int
+	job       string
 	title     string
 	lines     []parser.Line // quoted: the decisive line, then others that add something
 	texts     []string      // of what was folded into it, to know copies by
@@ -80,7 +81,7 @@ func (s *state) fold(a answer) {
 		s.more++
 		return
 	}
-	f := &failure{answer: a, first: a.line.Number, step: s.step.number, title: s.step.title, lines: []parser.Line{a.line}, texts: []string{essence(a.message)}, shown: s.step.shown}
+	f := &failure{answer: a, first: a.line.Number, step: s.step.number, title: s.step.title, lines: []parser.Line{a.line}, texts: []string{essence(a.message)}, job: s.job, shown: s.step.shown && !s.step.ownLogin}
 	if d := s.step.docker; d != nil && !d.done && a.operation != pushdoctor.OperationLogin {
 		f.push = d
 	}
@@ -145,6 +146,9 @@ func class(op pushdoctor.Operation) pushdoctor.Operation {
 // One refusal is printed up to three times: "#15 ERROR: ..." by the vertex, "ERROR: ..." in BuildKit's summary,
 // "##[error]buildx failed with: ERROR: ..." by the action; and once for each retry.
 func (s *state) same(f *failure, a *answer) bool {
+	if f.job != s.job {
+		return false
+	}
 	inStep := f.step == s.step.number
 	if inStep && f == s.step.last && s.step.list > 0 && authCode(a.code) {
 		return true
@@ -158,10 +162,8 @@ func (s *state) same(f *failure, a *answer) bool {
 		return inStep && a.summary && f == s.step.last && f.says(a.message) || inStep && class(a.operation) == pushdoctor.OperationPush && f == s.step.last && a.image == "" && a.url == "" && f.says(a.message)
 	}
 	if kf != "" && ka != "" && kf != ka && !masked(kf) && !masked(ka) {
-		if strings.HasSuffix(kf, "/"+ka) || strings.HasSuffix(ka, "/"+kf) {
-			return inStep
-		}
-		return false
+		bareName := f.pathOnly || a.pathOnly || f.host == "" || a.host == ""
+		return bareName && inStep && (strings.HasSuffix(kf, "/"+ka) || strings.HasSuffix(ka, "/"+kf))
 	}
 	if kf != "" && kf == ka {
 		tf, ta := tagOf(f.image), tagOf(a.image)
@@ -370,6 +372,9 @@ func (s *state) retriedSilently(d *dockerPush, image string, _ parser.Line) {
 // copySettled ends a copy by containers/image that wrote its manifest and met no error after that.
 func (s *state) copySettled() {
 	if s.step.written {
+		if c := s.step.cmd; c.verb == verbPush && c.image != "" {
+			s.succeeded(c.image, s.step.writtenAt)
+		}
 		for _, f := range s.failures {
 			if f.step == s.step.number && f.retry && slices.Contains([]pushdoctor.Client{pushdoctor.ClientPodman, pushdoctor.ClientBuildah, pushdoctor.ClientSkopeo}, f.client) {
 				f.recovered = true

@@ -59,6 +59,7 @@ var frames = []frame{
 	{literal: "failed to fetch oauth token", re: expr(`failed to fetch oauth token:`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationToken},
 	{literal: "authorization status: ", re: expr(`authorization status: NNN(?:: authorization failed)?`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationToken},
 	{literal: "failed to parse error response", re: expr(`failed to parse error response NNN`), client: pushdoctor.ClientBuildx},
+	{literal: "push oci artifact", re: expr(`failed to push OCI artifact: `), client: pushdoctor.ClientCompose, strong: true, dir: push, flag: failed},
 	{literal: "with docker:", re: expr(`pushing REF with docker:`), client: pushdoctor.ClientBuildx, dir: push},
 
 	// docker push and docker login. https://github.com/moby/moby/blob/master/distribution/errors.go
@@ -131,8 +132,8 @@ var frames = []frame{
 	{literal: "tried to push blob for", re: expr(`tried to push blob for REF with digest \S+ but failed because: `), client: pushdoctor.ClientJib, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
 	{literal: "tried to push image manifest", re: expr(`tried to push image manifest for REF but failed because: `), client: pushdoctor.ClientJib, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
 	{literal: "failed to authenticate with registry", re: expr(`failed to authenticate with registry REF because:(?: NNN)?`), client: pushdoctor.ClientJib, strong: true, op: pushdoctor.OperationToken, dir: push, flag: failed},
-	{literal: "build image failed, perhaps", re: expr(`build image failed, perhaps you should make sure (?:you have permissions for REF\b|your credentials for '(?P<image2>[^\s']+)')`), client: pushdoctor.ClientJib, strong: true, dir: push, flag: failed},
-	{literal: "registryunauthorizedexception", re: expr(`RegistryUnauthorizedException: Unauthorized for REF(?:$|\s)`), client: pushdoctor.ClientJib, strong: true, dir: push, flag: func(a *answer) { a.failed, a.code = true, "unauthorized" }},
+	{literal: "build image failed, perhaps", re: expr(`build image failed, perhaps you should make sure (?:you have permissions for (?P<image>\S+)|your credentials for '(?P<image2>[^\s']+)')`), client: pushdoctor.ClientJib, strong: true, dir: push, flag: failed},
+	{literal: "unauthorized for ", re: expr(`unauthorized for (?P<image>[^\s]+?)(?:: NNN.*| \|.*)?$`), client: pushdoctor.ClientJib, dir: push, flag: func(a *answer) { a.failed, a.code = true, "unauthorized" }},
 	{literal: "com.google.cloud.tools", re: expr(`com\.google\.cloud\.tools[.:]jib`), client: pushdoctor.ClientJib, strong: true},
 
 	// regctl. https://github.com/regclient/regclient/tree/main/scheme/reg
@@ -144,13 +145,14 @@ var frames = []frame{
 	{literal: "[http ", re: expr(`\[http NNN\]`), client: pushdoctor.ClientOther},
 
 	// Others: goreleaser, .NET's SDK, OpenShift's builds, GitHub's attestations, Bazel's pusher, tart.
+	{literal: "no such manifest: ", re: expr(`failed to create REF: (?:exit status \d+: )?no such manifest: `), dir: push, op: pushdoctor.OperationManifest, flag: failed},
 	{literal: "failed to publish artifacts", re: expr(`failed to publish artifacts:`), client: pushdoctor.ClientGoreleaser, strong: true, dir: push, flag: failed},
 	{literal: "output registry", re: expr(`failed to push to the output registry`), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},
 	{literal: "failed to upload blob using", re: expr(`failed to upload blob using (?P<method>[A-Z]+) URL; received status code '(?P<reason>[A-Za-z ]+)'`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
 	{literal: "failed to push image: ", re: expr(`build error: failed to push image: `), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},
 	{literal: "ocierror: ", re: expr(`ocierror: `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationSign, dir: push},
 	{literal: "artifact to container registry", re: expr(`error uploading artifact to container registry`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationSign, dir: push, flag: failed},
-	{literal: "expected 200, received", re: expr(`error fetching URL - expected \d+, received NNN`), client: pushdoctor.ClientOther, op: pushdoctor.OperationSign, dir: push},
+	{literal: ", received ", re: expr(`error fetching URL - expected \d+, received NNN`), client: pushdoctor.ClientOther, op: pushdoctor.OperationSign, dir: push},
 	{literal: "token in bearer response", re: expr(`no token in bearer response`), op: pushdoctor.OperationToken, flag: failed},
 	{literal: "token auth challenge", re: expr(`no scope specified for token auth challenge`), op: pushdoctor.OperationToken, flag: failed},
 	{literal: "\"errordetail\"", re: expr(`\{"errorDetail":`), client: pushdoctor.ClientOther, strong: true},
@@ -162,12 +164,20 @@ var frames = []frame{
 	{literal: "on the destination registry", re: expr(`failed to check the existence of the (?P<what>manifest|blob) of image PATH on the destination registry: \[NNN\]`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
 	{literal: "upload http", re: expr(`(?P<what>manifest|blob|layer) upload URL returned NNN`), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},
 	{literal: "image exists at remote", re: expr(`push: image exists at remote: get image: `), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
+	{literal: "push status stream", re: expr(`error rendering push status stream: `), client: pushdoctor.ClientOther, dir: push, flag: failed},
 	{literal: "oras push failed", re: expr(`oras push failed:`), client: pushdoctor.ClientOras, strong: true, dir: push, flag: failed},
-	{literal: "push image", re: expr(`(?:could not|unable to|failed to|cannot) push image(?: to REF|: )`), client: pushdoctor.ClientOther, dir: push, flag: failed},
+	{literal: "push image", re: expr(`(?:could not|unable to|failed to|cannot) push image(?: to REF: |: )`), client: pushdoctor.ClientOther, dir: push, flag: failed},
+	{literal: "pushing image ", re: expr(`(?:error )?pushing image REF: `), dir: push, flag: failed},
+	{literal: "pushing image: ", re: expr(`(?:error|when) pushing image: `), dir: push, flag: failed},
+	{literal: "failed to save image", re: expr(`failed to save image`), dir: push, flag: failed},
+	{literal: "to the following tags", re: expr(`failed to write image to the following tags: \[REF: `), client: pushdoctor.ClientPack, strong: true, dir: push, flag: failed},
+	{literal: "failed to copy ", re: expr(`failed to copy "[^"]+" to "(?P<image>[^"]+)": `), client: pushdoctor.ClientCrane, dir: push, flag: failed},
 	{literal: "push failed: ", re: expr(`push failed: `), dir: push, flag: failed},
 
 	// HTTP: the numbers.
 	{literal: "unexpected status from ", re: expr(`unexpected status from (?P<method>[A-Z]+) request to URL: NNN(?P<reason2> [A-Za-z][A-Za-z -]*)?`), client: pushdoctor.ClientBuildx},
+	{literal: "unexpected response code", re: expr(`unexpected response code NNN [\w ]+ on (?P<method>[A-Z]+) URL`)},
+	{literal: " http", re: expr(`\b(?P<method>GET|HEAD|POST|PUT|PATCH) URL NNN(?:"|$)`)},
 	{literal: "unexpected status: ", re: expr(`unexpected status: NNN`), client: pushdoctor.ClientBuildx},
 	{literal: "unexpected status code ", re: expr(`unexpected status code NNN`)},
 	{literal: "unexpected http status: ", re: expr(`received unexpected http status: NNN`), client: pushdoctor.ClientDocker},
@@ -180,11 +190,13 @@ var frames = []frame{
 	// What is no push, whatever else the line says.
 	{literal: "failed to push some refs", re: expr(`failed to push some refs`), dir: pull}, // git
 	{literal: "httpreadseeker", re: expr(`httpReadSeeker`), dir: pull},
+	{literal: "_test.go:", re: expr(`_test\.go:\d+:`), dir: pull}, // a test that prints
+	{literal: "--- fail: ", re: expr(`^\s*--- fail: `), dir: pull},
 	{literal: "docker: ", re: expr(`^docker: `), dir: pull}, // docker run
 	{literal: "not found: manifest", re: expr(`manifest for \S+ not found`), dir: pull},
-	{literal: "error processing tar file", re: expr(`error processing tar file`), dir: pull}, // a build's context
-	{literal: "cannot be pulled", re: expr(`cannot be pulled`), dir: pull},
-	{literal: "docker-export-", re: expr(`/docker-export-\d`), dir: pull}, // docker save
+	{literal: "error processing tar file", re: expr(`error processing tar file`), dir: pull},                  // a build's context
+	{literal: "cannot be pulled", re: expr(`cannot be pulled`), flag: func(a *answer) { a.pullWords = true }}, // Harbor says so to a push too
+	{literal: "docker-export-", re: expr(`/docker-export-\d`), dir: pull},                                     // docker save
 	{literal: "initialize builder", re: expr(`failed to initialize builder`), dir: pull},
 	{literal: "pull access denied", re: expr(`pull access denied`), dir: pull},
 	{literal: "failed to resolve ", re: expr(`failed to resolve (?:source metadata|reference|action)`), dir: pull},
@@ -210,12 +222,14 @@ var frames = []frame{
 	{literal: "/api/v1/log/entries", re: expr(`/api/v1/log/entries`), dir: pull}, // Rekor
 	{literal: "ambient oidc", re: expr(`fetching ambient oidc`), dir: pull},
 	{literal: "/_apis/artifactcache", re: expr(`/_apis/artifactcache/`), dir: pull}, // type=gha
-	{literal: "actionscacheservice", re: expr(`actionscacheservice|twirp/github.actions.results`), dir: pull},
+	{literal: "actionscacheservice", re: expr(`actionscacheservice`), dir: pull},
+	{literal: "github.actions.results", re: expr(`twirp/github\.actions\.results`), dir: pull},
+	{literal: "reserve cache", re: expr(`failed to reserve cache`), dir: pull},
 	{literal: "/actions-cache/", re: expr(`blob\.core\.windows\.net/actions-cache/`), dir: pull},
 	{literal: "npm.pkg.github.com", re: expr(`(?:npm|maven|nuget|rubygems)\.pkg\.github\.com`), dir: pull},
 	{literal: "npm err", re: expr(`npm err(?:!|or) `), dir: pull},
-	{literal: "remote: permission to", re: expr(`remote: permission to `), dir: pull},        // git
-	{literal: "error building image", re: expr(`error building (?:image|stage)`), dir: pull}, // kaniko's build
+	{literal: "remote: permission to", re: expr(`remote: permission to `), dir: pull}, // git
+	{literal: "error building stage", re: expr(`error building stage`), dir: pull},    // kaniko's build
 	{literal: "unable to find image", re: expr(`unable to find image '`), dir: pull},
 	{literal: "back-off pulling", re: expr(`back-off pulling image`), dir: pull},
 }

@@ -38,7 +38,7 @@ func (s *state) place(a *answer) {
 		case st.cmd.verb == verbPush, st.cmd.verb == verbLogin, st.publishing != "":
 			a.dir = push
 		}
-	} else if a.dir == push && kind == vertexOther && a.operation != pushdoctor.OperationCacheExport {
+	} else if a.dir == push && kind == vertexOther {
 		a.dir = pull
 	}
 	if kind == vertexCache {
@@ -174,7 +174,7 @@ func (s *state) ofLogin(a *answer) {
 // agrees reports whether the step's command may be what printed a line whose wording is guess's.
 func agrees(guess, cmd pushdoctor.Client) bool {
 	switch guess {
-	case "":
+	case "", pushdoctor.ClientHelm:
 		return true
 	case pushdoctor.ClientPodman:
 		return cmd == pushdoctor.ClientBuildah || cmd == pushdoctor.ClientSkopeo || cmd == pushdoctor.ClientPodman
@@ -189,7 +189,7 @@ func agrees(guess, cmd pushdoctor.Client) bool {
 // loginHost is the host of the login whose outcome stands in or just before the line.
 func (s *state) loginHost(ln parser.Line) string {
 	for _, l := range slices.Backward(s.log.Facts().Logins) {
-		if l.Line <= ln.Number && (!l.OK || s.step.login) && l.Host != "" {
+		if l.Line <= ln.Number && (!l.OK || s.step.login) && l.Host != "" && l.Host != "docker.io" {
 			return l.Host
 		}
 	}

@@ -1,6 +1,7 @@
 package classifier
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,8 +41,11 @@ type answer struct {
 	partShown    bool   // operation is what a frame or an address says, not a guess
 	guessed      bool   // image is what the step said before, not what the line says
 	anonymous    bool   // the client says that it sent no credentials
+	begins       bool   // the line begins with the answer, but for a label: a program quoting it elsewhere is not the client
 	summary      bool   // the line sums up an earlier one
 	retry        bool   // the client goes on by itself
+	jsonBody     bool   // the registry's own JSON stands in the line
+	fatal        bool   // logrus' word before the line: skopeo's and nerdctl's
 	html         bool   // the body is a page of HTML
 	failed       bool   // a frame says that something failed, even if nothing says why
 	vertex       string // BuildKit's number of the step: "#14"
@@ -61,7 +65,8 @@ type judged struct {
 // read takes a line apart. It reports false where no frame and no code stands in it.
 func read(ln parser.Line) (answer, bool) {
 	a := answer{line: ln, statusSource: pushdoctor.StatusNone}
-	text := unwrap(ln.Text)
+	a.fatal = strings.HasPrefix(ln.Text, "FATA[")
+	text := unwrap(undecorate(ln.Text))
 	if m := vertexLine.FindString(text); m != "" {
 		a.vertex = strings.TrimSpace(m)
 		a.client = pushdoctor.ClientBuildx
@@ -70,7 +75,7 @@ func read(ln parser.Line) (answer, bool) {
 	a.text = text
 	low := lower(text)
 	inner := 0 // where the message begins
-	hit := false
+	hit, first := false, len(text)
 	for i := range frames {
 		f := &frames[i]
 		if !strings.Contains(low, f.literal) {
@@ -84,7 +89,7 @@ func read(ln parser.Line) (answer, bool) {
 			all := f.re.FindAllStringSubmatchIndex(text, 8)
 			m = all[len(all)-1]
 		}
-		hit = true
+		hit, first = true, min(first, m[0])
 		a.take(f, text, m)
 		switch f.dir {
 		case pull:
@@ -96,7 +101,13 @@ func read(ln parser.Line) (answer, bool) {
 			}
 		}
 	}
-	hit = a.readCode(text, low, &inner) || hit
+	if at, ok := a.readCode(text, low, &inner); ok {
+		hit, first = true, min(first, at)
+	}
+	a.begins = hit && first <= len(label.FindString(text))
+	if first > 0 && first < len(text) && text[first-1] == '`' {
+		a.dir = pull // quoted in Markdown: a report on another push
+	}
 	a.html = htmlBody.MatchString(text)
 	if a.status == 0 && a.html {
 		if m := htmlTitle.FindStringSubmatch(text); m != nil {
@@ -116,15 +127,43 @@ func read(ln parser.Line) (answer, bool) {
 		a.retry = true
 	}
 	a.readURL()
-	if strings.Contains(ln.Text, "level=fatal msg=") && (a.client == pushdoctor.ClientPodman || a.client == "") {
+	if a.client == pushdoctor.ClientPodman && (strings.Contains(ln.Text, "level=fatal msg=") || a.fatal) {
 		a.client, a.strong = pushdoctor.ClientSkopeo, true
 	}
 	return a, hit
 }
 
+// decorations are what wrappers put before a client's line: Cloud Build, Maven, lifecycle, goreleaser, compose, Go's log.
+var decoration = regexp.MustCompile(`^(?:\s+|Step #\d+(?: - "[^"]*")?: |\[[A-Za-z]{4,12}\] |[│|✗✘❌⨯×x] {1,4}|[\w-]{1,30} +[│|] |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d |(?:FATA|ERRO)\[\d+\] )+`)
+
+// undecorate drops them. What is left still stands in the line.
+func undecorate(text string) string {
+	switch c := text[0]; {
+	case strings.HasPrefix(text, " > "): // BuildKit's header
+		return text
+	case c == ' ', c == '\t', c == '[', c == '|', c == 'S', c == 'F', c == 'E', c == 'x', '0' <= c && c <= '9', c >= 0x80:
+		if m := decoration.FindString(text); m != "" {
+			if rest := text[len(m):]; rest != "" {
+				return rest
+			}
+		}
+	}
+	return text
+}
+
+// jsonText matches the message of a line of JSON, as loggers and BuildKit's rawjson progress print it.
+var jsonText = regexp.MustCompile(`"(?:error|msg|message)":"((?:[^"\\]|\\.)*)"`)
+
 // unwrap takes the message out of a line of a structured logger: time="..." level=fatal msg="..." err="...".
 // The error, where there is one, says more than the message.
 func unwrap(text string) string {
+	if strings.HasPrefix(text, `{"`) && !strings.Contains(text, `"errors":[`) {
+		for _, m := range jsonText.FindAllStringSubmatch(text, 4) {
+			if m[1] != "" {
+				return strings.NewReplacer(`\"`, `"`, `\n`, "\n", `\\`, `\`).Replace(m[1])
+			}
+		}
+	}
 	if !strings.Contains(text, "level=") {
 		return text
 	}
@@ -224,26 +263,23 @@ func (a *answer) setStatus(s string) {
 	}
 }
 
-// readCode finds the registry's error code, in JSON, in capitals or as docker prints it.
-func (a *answer) readCode(text, low string, inner *int) bool {
-	found := false
+// readCode finds the registry's error code, in JSON, in capitals or as docker prints it, and where it stands.
+func (a *answer) readCode(text, low string, inner *int) (at int, found bool) {
+	at = len(text)
+	better := func(code string) bool { _, ok := codes[code]; return ok && (a.code == "" || a.code == "unknown") }
 	if strings.Contains(low, `errors`) && strings.Contains(low, `code`) {
-		if all := jsonCode.FindAllStringSubmatch(text, 8); all != nil {
-			// Several errors in one answer: the specific one counts, not UNKNOWN.
-			for _, m := range all {
-				code := plainCode(m[1])
-				if _, ok := codes[code]; ok && (a.code == "" || a.code == "unknown") {
-					a.code, found = code, true
-				}
+		// Several errors in one answer: the specific one counts, not UNKNOWN.
+		for _, m := range jsonCode.FindAllStringSubmatch(text, 8) {
+			if code := plainCode(m[1]); better(code) {
+				a.code, a.jsonBody, found = code, true, true
 			}
 		}
 	}
 	if a.code == "" {
 		for _, m := range upper.FindAllStringSubmatchIndex(text, 8) {
-			code := plainCode(text[m[2]:m[3]])
-			if _, ok := codes[code]; ok && (a.code == "" || a.code == "unknown") {
-				a.code = code
-				found = true
+			if code := plainCode(text[m[2]:m[3]]); better(code) {
+				a.code, found = code, true
+				at = min(at, m[2])
 				*inner = max(*inner, m[2])
 			}
 		}
@@ -254,12 +290,12 @@ func (a *answer) readCode(text, low string, inner *int) bool {
 			if code == "too many requests" {
 				code = "toomanyrequests"
 			}
-			if a.code == "" || a.code == "unknown" {
+			if better(code) {
 				if a.code == "" && m[2] >= *inner {
 					*inner = m[2]
 				}
-				a.code = code
-				found = true
+				a.code, found = code, true
+				at = min(at, m[2])
 			}
 		}
 	}
@@ -272,7 +308,7 @@ func (a *answer) readCode(text, low string, inner *int) bool {
 	if n := codes[a.code]; n > 0 && a.status == 0 {
 		a.status, a.statusSource = n, pushdoctor.StatusImplied
 	}
-	return found
+	return at, found
 }
 
 // plainCode makes NAME_UNKNOWN "name unknown".

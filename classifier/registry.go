@@ -105,10 +105,12 @@ func hostOf(image string) string {
 func cleanImage(s string) string {
 	s = strings.Trim(s, `"'`+"`[]():,;")
 	s = strings.TrimPrefix(s, "docker://")
-	s = strings.TrimPrefix(s, "oci://")
+	for _, scheme := range []string{"oci://", "http://", "https://"} {
+		s = strings.TrimPrefix(s, scheme)
+	}
 	s = strings.TrimSuffix(s, "...")
 	switch {
-	case s == "", len(s) > 4096, strings.HasPrefix(s, "http://"), strings.HasPrefix(s, "https://"), noImage[s]:
+	case s == "", len(s) > 4096, noImage[s]:
 		return ""
 	}
 	return s
@@ -118,7 +120,7 @@ func cleanImage(s string) string {
 var noImage = map[string]bool{
 	"to": true, "image": true, "images": true, "some": true, "the": true, "destination": true, "with": true, "after": true, "and": true, "any": true,
 	"error": true, "blob": true, "blobs": true, "manifest": true, "layer": true, "layers": true, "config": true, "signature": true, "chart": true, "artifact": true,
-	"artifacts": true, "tag": true, "tags": true, "docker": true, "package": true, "packages": true, "to:": true, "changes": true, "commit": true, "branch": true,
+	"artifacts": true, "tag": true, "tags": true, "docker": true, "package": true, "packages": true, "because": true, "oci": true, "helm": true, "changes": true, "commit": true, "branch": true,
 }
 
 // repositoryKey is an image's name without tag and digest, by which two lines are known to speak of one image.
@@ -171,10 +173,14 @@ func splitURL(s string) address {
 		out.host = "docker.io"
 	}
 	path := u.Path
+	if strings.HasSuffix(path, "/v2") {
+		path += "/"
+	}
 	for _, sep := range []string{"/v2/", "/v1/"} {
 		if _, rest, ok := strings.Cut(path, sep); ok {
-			out.registry = true
 			out.repository, out.part, out.reference = splitPath(rest)
+			// Many an API has a path with /v2/: only the distribution's own endpoints are a registry's.
+			out.registry = out.part != "" || rest == "" || rest == "_ping" || rest == "users/"
 			break
 		}
 	}
@@ -184,7 +190,7 @@ func splitURL(s string) address {
 		out.scopePull = out.scopePull || strings.Contains(scope, "pull")
 	}
 	end := strings.TrimRight(path, "/")
-	out.token = strings.HasSuffix(end, "/token") || strings.HasSuffix(end, "/auth") || query.Has("scope") && query.Has("service")
+	out.token = query.Has("service") || query.Has("scope") || strings.HasSuffix(end, "/docker/token")
 	if out.token {
 		out.registry, out.repository, out.part = true, "", ""
 		switch out.host {

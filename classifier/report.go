@@ -26,7 +26,7 @@ func (s *state) report() Report {
 	for _, f := range s.failures {
 		if f.operation == pushdoctor.OperationLogin {
 			f.recovered = slices.ContainsFunc(out.Facts.Logins, func(l pushdoctor.Login) bool {
-				return l.OK && l.Line > f.line.Number && l.Host == f.host && f.host != ""
+				return l.OK && l.Line > f.line.Number && (l.Host == f.host && f.host != "" || l.Host == "")
 			})
 		}
 		out.Findings = append(out.Findings, s.finding(f, out.Facts))
