@@ -40,7 +40,11 @@ func (s *state) vertex(ln parser.Line, id, rest string) bool {
 	}
 	switch {
 	case v.kind == vertexOther && !strings.HasPrefix(rest, "[") && !strings.HasPrefix(rest, "exporting"):
-		return true
+		if strings.HasPrefix(rest, "ERROR") && !strings.Contains(rest, "error writing ") {
+			st.block = vertexOther // and so is the build's summary
+			return true
+		}
+		return !strings.HasPrefix(rest, "ERROR")
 	case strings.HasPrefix(rest, "ERROR"), strings.Contains(rest, " error: "), strings.HasPrefix(rest, "error: "):
 		return false
 	case strings.HasPrefix(rest, "DONE"), strings.HasPrefix(rest, "CACHED"):
@@ -101,7 +105,7 @@ func kindOf(name string) vertexKind {
 	case strings.HasPrefix(name, "exporting to image"), strings.HasPrefix(name, "pushing "), strings.HasPrefix(name, "[internal] pushing"),
 		strings.HasPrefix(name, "exporting to registry"), strings.HasPrefix(name, "exporting manifest"), strings.HasPrefix(name, "exporting layers"):
 		return vertexImage
-	case strings.HasPrefix(name, "exporting cache to GitHub"), strings.HasPrefix(name, "exporting to GitHub"), strings.HasPrefix(name, "exporting cache to client"),
+	case name == "exporting cache", strings.HasPrefix(name, "exporting cache to GitHub"), strings.HasPrefix(name, "exporting to GitHub"), strings.HasPrefix(name, "exporting cache to client"),
 		strings.HasPrefix(name, "exporting cache to s3"), strings.HasPrefix(name, "exporting cache to Azure"):
 		return vertexOther
 	case strings.HasPrefix(name, "exporting cache"), strings.HasPrefix(name, "sending cache export"), strings.HasPrefix(name, "preparing build cache"), strings.HasPrefix(name, "writing layer "):

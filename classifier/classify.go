@@ -150,6 +150,9 @@ func (s *state) judgeLine(a answer, framed bool) {
 		s.place(&a)
 	}
 	alone := s.rules.loner(&a, s)
+	if a.code != "" && !a.begins && a.dir == undecided && a.line.Kind != parser.Error && !s.step.asked {
+		alone = nil // somebody quotes a registry: a commit's subject, a page of help
+	}
 	switch {
 	case a.dir == pull && (alone == nil || framed):
 		s.tracef(a.line, "no push: the line speaks of a pull, a build step or another service")
@@ -192,7 +195,13 @@ func (a *answer) vague() bool {
 	if a.statusSource == pushdoctor.StatusExplicit || splitURL(a.url).registry && a.operation == pushdoctor.OperationLogin {
 		return false
 	}
-	return a.code == "" && !splitURL(a.url).registry || essence(a.message) == a.code && !strings.Contains(a.code, " ")
+	switch a.code {
+	case "":
+		return !splitURL(a.url).registry
+	case "conflict", "precondition", "unknown", "not found", "unsupported":
+		return true // words of any API
+	}
+	return essence(a.message) == a.code && !strings.Contains(a.code, " ")
 }
 
 // loner is the first rule that knows a line by itself to be a failed push.

@@ -59,7 +59,9 @@ func (s *state) command(text string, own bool) {
 		c.verb = verbOf(what)
 	case sub == "buildx", program == "docker" && what == "build":
 		c.client = pushdoctor.ClientBuildx
-		c.verb = verbBuild
+		if c.verb = verbBuild; what == "inspect" || what == "create" {
+			c.verb = verbPull // it boots a builder
+		}
 		if what == "imagetools" || strings.Contains(rest, "--push") || strings.Contains(rest, "push=true") || strings.Contains(rest, "type=registry") {
 			c.verb = verbPush
 		}
@@ -90,7 +92,7 @@ func (s *state) command(text string, own bool) {
 		s.step.loginHost = loginArgument(rest)
 		s.scriptLogin(text, s.step.loginHost)
 	}
-	if c.verb == verbPush && c.image == "" && (what == "push" || what == "sign") {
+	if c.verb == verbPush && c.image == "" && slices.Contains([]string{"push", "sign", "copy", "cp", "attach", "tag"}, what) {
 		c.image = imageArgument(rest, program != "oras" && program != "cosign")
 	}
 	s.ran(c, own)
@@ -104,7 +106,7 @@ func (s *state) ran(c command, own bool) {
 	st.cmd = c
 	switch c.verb {
 	case verbPush:
-		st.asked = true
+		st.asked, st.testing = true, false
 		st.shown = st.shown || own && !ownLogin.MatchString(st.title)
 	case verbLogin:
 		st.login = true

@@ -15,6 +15,7 @@ type step struct {
 
 	asked    bool    // a push was asked for: by a command, by an action's input, or by a builder's progress
 	shown    bool    // the push stands where the log shows it whole: an action's step or a client's own command
+	testing  bool    // a test suite is running
 	ownLogin bool    // the push brings credentials of its own
 	login    bool    // the step is one of a login action, or its script logs in
 	cmd      command // the client's command seen last
@@ -49,7 +50,7 @@ var contextLiterals = []string{
 	"cosign sign", "cosign attest", "cosign verify", "imagetools create", "buildx build", "docker build ", "helm pull", "helm install", "goreleaser",
 	"publishing ", "published ", "pushing image", "pushing signature", "pushed image to", "built and pushed image", "pushed [registry]", "pushed: ", "start upload of ",
 	"please login prior", "login succeeded", "regctl image copy", "wasme push", "pushing to ", " preparing", "retrying in ", "step 1/", "step 1 : ", " pulling ", "pulling ", "no matching credentials", "attestation created for", "exited with error code",
-	"pushing ", "container push", "login-action@", "==> analyzing", "[analyzer]", "installing with helm", "conftest pull", "annotating resources",
+	"=== run ", "running ", " ... ok", "... failed", " stdout ----", "--- pass: ", "--- fail: ", "pushing ", "container push", "login-action@", "==> analyzing", "[analyzer]", "installing with helm", "conftest pull", "annotating resources",
 }
 
 var (
@@ -64,6 +65,7 @@ var (
 	ttyError     = regexp.MustCompile(`=> ERROR (.+?)(?:\s{2,}|$)`)
 	authVertex   = regexp.MustCompile(`^\[auth\] (\S+?):pull,push (?:\S+ )?token for (\S+)`)
 	clockLine    = regexp.MustCompile(`^\d+\.\d{1,3} `)
+	testLine     = regexp.MustCompile(`^(?:=== RUN |=== PAUSE |running \d+ tests?$|test \S+ \.\.\. |---- \S+ stdout ----|--- (?:PASS|FAIL|SKIP): )`)
 	retryLine    = regexp.MustCompile(`^[\d.]+ retrying in`)
 	orasLine     = regexp.MustCompile(`^(?:Preparing \S+$|(?:Uploading|Uploaded|Exists)\s+([0-9a-f]{12}) (\S+))`)
 	pushingRef   = regexp.MustCompile(`(?i)(?:pushing manifest for|\[internal\] pushing|^pushing(?: image)?(?: \d+ of \d+)?|publishing|pushing image(?: to)?|pushing signature to:|start upload of|attestation created for) "?\[?([^\s"\]@]+[./:][^\s"\]@]*)`)
@@ -124,7 +126,7 @@ func (s *state) observe(ln parser.Line) bool {
 			s.step.cmd = command{}
 		}
 		return true
-	case strings.HasPrefix(low, "pulling ") && !strings.Contains(low, "rror"), strings.Contains(low, ": pulling from "), strings.HasPrefix(low, "trying to pull "),
+	case strings.HasPrefix(low, "pulling ") && !strings.Contains(low, "rror"), strings.HasSuffix(strings.TrimRight(low, " "), " pulling"), strings.Contains(low, ": pulling from "), strings.HasPrefix(low, "trying to pull "),
 		strings.Contains(low, "pull down action image"), strings.HasPrefix(strings.TrimSpace(low), "step 1/"), strings.HasPrefix(low, "step 1 : "), strings.HasPrefix(low, "annotating resources"):
 		s.step.cmd = command{verb: verbPull}
 		return true
@@ -136,6 +138,10 @@ func (s *state) observe(ln parser.Line) bool {
 	}
 	if strings.Contains(low, "pushed image to ") && s.step.publishing != "" {
 		s.succeeded(s.step.publishing, ln)
+		return true
+	}
+	if testLine.MatchString(text) {
+		s.step.testing = true
 		return true
 	}
 	if m := orasLine.FindStringSubmatch(text); m != nil {
@@ -160,7 +166,7 @@ func (s *state) observe(ln parser.Line) bool {
 	if m := pushingRef.FindStringSubmatch(text); m != nil && !strings.Contains(low, "error") && !strings.Contains(low, "fail") {
 		image := cleanImage(strings.TrimRight(m[1], "."))
 		if image != "" && !strings.Contains(image, "://") {
-			s.step.publishing, s.step.asked = image, true
+			s.step.publishing, s.step.asked, s.step.testing = image, true, false
 			if s.step.cmd.verb == verbPull {
 				s.step.cmd = command{}
 			}

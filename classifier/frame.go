@@ -46,8 +46,8 @@ var frames = []frame{
 	{literal: "buildx call failed", re: expr(`buildx call failed with:`), client: pushdoctor.ClientBuildx, strong: true, flag: summary},
 	{literal: "buildx bake failed", re: expr(`buildx bake failed with:`), client: pushdoctor.ClientBuildx, strong: true, flag: summary},
 	{literal: "error: failed to build:", re: expr(`error: failed to build:`), client: pushdoctor.ClientBuildx, flag: summary},
-	{literal: "failed to push ", re: expr(`failed to push REF(?:(?: after \d+ tries)?: |:$|\s|$)`), dir: push, flag: failed},
-	{literal: "failed to push ", re: regexp.MustCompile(`failed to push [^\s:]+[:/]`), client: pushdoctor.ClientBuildx}, // in a script it has a capital
+	{literal: "failed to push ", re: expr(`failed to push "?(?P<image>[^\s"',;]*(?:[/.@]|:[^\s])[^\s"',;]*?)"?(?:(?: after \d+ tries)?: |:$|\s|$)`), dir: push, flag: failed},
+	{literal: "failed to push ", re: regexp.MustCompile(`failed to push [^\s:]+(?:/|:[^\s])`), client: pushdoctor.ClientBuildx}, // in a script it has a capital
 	{literal: "failed commit on ref", re: expr(`failed commit on ref "?(?:layer|config|intoto|blob|unknown)-`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationUpload, dir: push},
 	{literal: "failed commit on ref", re: expr(`failed commit on ref "?(?:manifest|index)-`), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationManifest, dir: push},
 	{literal: "failed to copy: ", re: expr(`failed to copy: `), client: pushdoctor.ClientBuildx, op: pushdoctor.OperationUpload},
@@ -146,7 +146,8 @@ var frames = []frame{
 
 	// Others: goreleaser, .NET's SDK, OpenShift's builds, GitHub's attestations, Bazel's pusher, tart.
 	{literal: "no such manifest: ", re: expr(`failed to create REF: (?:exit status \d+: )?no such manifest: `), dir: push, op: pushdoctor.OperationManifest, flag: failed},
-	{literal: "failed to publish artifacts", re: expr(`failed to publish artifacts:`), client: pushdoctor.ClientGoreleaser, strong: true, dir: push, flag: failed},
+	{literal: "failed to publish artifacts", re: expr(`failed to publish artifacts:`), client: pushdoctor.ClientGoreleaser, strong: true},
+	{literal: "failed to publish artifacts", re: expr(`docker \w+(?: \w+)?: failed to publish artifacts:`), dir: push, flag: failed},
 	{literal: "output registry", re: expr(`failed to push to the output registry`), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},
 	{literal: "failed to upload blob using", re: expr(`failed to upload blob using (?P<method>[A-Z]+) URL; received status code '(?P<reason>[A-Za-z ]+)'`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
 	{literal: "failed to push image: ", re: expr(`build error: failed to push image: `), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},

@@ -15,7 +15,7 @@ func (s *state) place(a *answer) {
 	kind := vertexUnknown
 	if v := st.vertices[a.vertex]; v != nil {
 		kind = v.kind
-	} else if a.vertex == "" && a.client == pushdoctor.ClientBuildx {
+	} else if a.vertex == "" && (a.client == pushdoctor.ClientBuildx || strings.HasPrefix(a.text, "ERROR: ")) {
 		kind = st.block
 	}
 	daemonPing := pingLine.MatchString(a.text) || strings.HasSuffix(strings.TrimRight(a.url, "/"), "/v2") && a.client == pushdoctor.ClientOras
@@ -23,6 +23,8 @@ func (s *state) place(a *answer) {
 		switch {
 		case kind == vertexOther:
 			a.dir = pull
+		case a.reads && (st.cmd.verb != verbPush || strings.Contains(a.text, "Get ") || st.cmd.image != "" && repositoryKey(st.cmd.image) != repositoryKey(a.image)):
+			a.dir = pull // Go's own errors say Get, crane's GET; a copy reads its source
 		case kind == vertexImage, kind == vertexCache:
 			a.dir = push
 		case st.docker != nil && !st.docker.done:
@@ -38,8 +40,11 @@ func (s *state) place(a *answer) {
 		case st.cmd.verb == verbPush, st.cmd.verb == verbLogin, st.publishing != "":
 			a.dir = push
 		}
-	} else if a.dir == push && kind == vertexOther {
+	} else if a.dir == push && kind == vertexOther && !(a.operation == pushdoctor.OperationCacheExport && splitURL(a.url).registry) {
 		a.dir = pull
+	}
+	if s.step.testing && a.vertex == "" && kind == vertexUnknown && (st.docker == nil || st.docker.done) {
+		a.dir = pull // a test of a client prints what the client would
 	}
 	if kind == vertexCache {
 		a.operation = pushdoctor.OperationCacheExport

@@ -37,6 +37,7 @@ type answer struct {
 	code         string // the registry's error code, lower case with blanks: "name unknown"
 	pathOnly     bool   // image is a repository's path: no host can be read out of it
 	wasPull      bool   // the step was pulling: a push only if one begins right after
+	reads        bool   // the request only reads: a pull's, or the check with which some clients begin a push
 	pullWords    bool   // the words are those of a pull, which a push may get too
 	partShown    bool   // operation is what a frame or an address says, not a guess
 	guessed      bool   // image is what the step said before, not what the line says
@@ -355,6 +356,7 @@ func (a *answer) readURL() {
 		if opOutranks(pushdoctor.OperationUpload, a.operation) {
 			a.operation = pushdoctor.OperationUpload
 		}
+		a.reads = a.method == "GET"
 		if a.dir == undecided {
 			a.dir = byMethod(a.method, push)
 		}
@@ -365,9 +367,7 @@ func (a *answer) readURL() {
 		if a.dir == undecided {
 			a.dir = byMethod(a.method, undecided)
 		}
-		if a.dir == undecided && (strings.Contains(a.text, `Get "http`) || strings.Contains(a.text, "Get http")) {
-			a.dir = pull // Go's own error of a GET: crane's are in capitals
-		}
+		a.reads = a.method == "GET"
 		if a.dir == undecided && strings.Contains(lower(a.line.Text), "response from daemon") {
 			a.dir = pull // the daemon asks for a manifest only to pull it
 		}
