@@ -30,7 +30,7 @@ func (g *generated) Read(p []byte) (int, error) {
 	}
 	n := copy(p, g.rest)
 	g.rest = g.rest[n:]
-	if before := g.read; before>>21 != (before+n)>>21 {
+	if before := g.read; before>>20 != (before+n)>>20 {
 		g.heap = max(g.heap, heap())
 	}
 	g.read += n
@@ -55,7 +55,7 @@ func bounded(t *testing.T, next func() string) classifier.Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const limit = 4 << 20
+	const limit = 1 << 20
 	if in.heap > before+limit {
 		t.Errorf("the heap grew by %d KB over a log of %d KB", (in.heap-before)>>10, in.read>>10)
 	}
@@ -64,7 +64,7 @@ func bounded(t *testing.T, next func() string) classifier.Report {
 
 // A log of countless failures: a hundred are kept, the others counted, and nothing grows with them.
 func TestManyFailures(t *testing.T) {
-	const failures = 10_000 // the benchmark has 100,000
+	const failures = 2_000 // the benchmark has 100,000
 	n := 0
 	report := bounded(t, func() string {
 		if n++; n > failures {
@@ -84,12 +84,12 @@ func TestMuchToRemember(t *testing.T) {
 		lines int
 		line  string
 	}{
-		{"vertices", 40_000, "#%d [build 1/2] RUN make\n"},
-		{"images of a vertex", 40_000, "#7 pushing manifest for registry.example.test/octo/api%d:1.4@sha256:aa 0.1s done\n"},
-		{"layers", 60_000, "%012x: Preparing\n"},
-		{"pushes", 20_000, "The push refers to repository [registry.example.test/octo/api%d]\n1.4: digest: sha256:0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0 size: 1\n"},
-		{"undecided", 8_000, "Error: GET https://registry%d.example.test/v2/octo/api/manifests/1.4: MANIFEST_INVALID: manifest invalid\n"},
-		{"steps", 40_000, "##[group]Run docker push registry.example.test/octo/api:%d\n##[endgroup]\n"},
+		{"vertices", 15_000, "#%d [build 1/2] RUN make\n"},
+		{"images of a vertex", 20_000, "#7 pushing manifest for registry.example.test/octo/api%d:1.4@sha256:aa 0.1s done\n"},
+		{"layers", 20_000, "%012x: Preparing\n"},
+		{"pushes", 6_000, "The push refers to repository [registry.example.test/octo/api%0150d]\n1.4: digest: sha256:0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0 size: 1\n"},
+		{"undecided", 2_000, "Error response from daemon: unauthorized: authentication required of %d\n"},
+		{"steps", 5_000, "##[group]Run docker push registry.example.test/octo/api:%d\n##[endgroup]\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := 0

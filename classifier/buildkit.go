@@ -101,6 +101,9 @@ func (s *state) vertexDone(id string, v *vertex, ln parser.Line) {
 // kindOf tells what a BuildKit step does from its name.
 // https://github.com/moby/buildkit/blob/master/solver/llbsolver/solver.go
 func kindOf(name string) vertexKind {
+	if target, rest, ok := strings.Cut(name, "] "); ok && strings.HasPrefix(target, "[") && strings.HasPrefix(rest, "exporting ") {
+		name = rest // bake puts the target before it
+	}
 	switch {
 	case strings.HasPrefix(name, "exporting to image"), strings.HasPrefix(name, "pushing "), strings.HasPrefix(name, "[internal] pushing"),
 		strings.HasPrefix(name, "exporting to registry"), strings.HasPrefix(name, "exporting manifest"), strings.HasPrefix(name, "exporting layers"):

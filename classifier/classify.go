@@ -72,6 +72,9 @@ func (s *state) read(ln parser.Line) {
 	if ln.Post || ln.Text == "" {
 		return
 	}
+	if strings.HasPrefix(ln.Text, "+ echo ") || strings.HasPrefix(ln.Text, "++ echo ") {
+		return // a shell's trace of words that a script holds ready
+	}
 	switch ln.Kind {
 	case parser.Script:
 		s.script(ln.Text)
@@ -140,8 +143,7 @@ func startsWithCode(text string) bool {
 
 // judgeLine decides what a line is: an answer in a push's context, a line that a rule knows by itself, or nothing.
 func (s *state) judgeLine(a answer, framed bool) {
-	message := lower(a.message)
-	if strings.Contains(message, "context canceled") {
+	if strings.Contains(a.lowMessage, "context canceled") {
 		// The other half of a build that failed elsewhere: a consequence, never a cause.
 		s.tracef(a.line, "a consequence: another part of the build failed first")
 		return
@@ -150,7 +152,7 @@ func (s *state) judgeLine(a answer, framed bool) {
 		s.place(&a)
 	}
 	alone := s.rules.loner(&a, s)
-	if a.code != "" && !a.begins && a.dir == undecided && a.line.Kind != parser.Error && !s.step.asked {
+	if alone != nil && !a.begins && a.dir == undecided && a.line.Kind != parser.Error && !s.step.asked && quoted(a.text, alone.literal) {
 		alone = nil // somebody quotes a registry: a commit's subject, a page of help
 	}
 	switch {
@@ -185,6 +187,14 @@ func (s *state) judgeLine(a answer, framed bool) {
 	s.fold(a)
 }
 
+// quoted reports whether what a rule looks for stands in a line of prose: it neither begins the line, nor follows
+// a label, a colon or a quotation mark at its beginning.
+func quoted(text, literal string) bool {
+	at := strings.Index(lower(text), literal)
+	before := strings.TrimSpace(text[:max(at, 0)])
+	return before != "" && strings.Count(before, " ") >= 2 && !strings.HasPrefix(before, "Error") && !strings.HasPrefix(before, "ERROR") && !strings.HasPrefix(before, "denied") && !strings.HasPrefix(before, "unauthorized")
+}
+
 // vague reports whether an answer, of which the step does not show that it is a push's, is too little to be
 // one: it does not begin with a client's words, or it holds neither an address of a registry, nor a status, nor
 // more than one word of a code.
@@ -206,9 +216,8 @@ func (a *answer) vague() bool {
 
 // loner is the first rule that knows a line by itself to be a failed push.
 func (r *Rules) loner(a *answer, s *state) *rule {
-	line, message := lower(a.text), lower(a.message)
-	for _, ru := range r.rules {
-		if ru.alone && ru.speaks(line, message) && (ru.read == nil || ru.read.MatchString(a.text)) && ru.when.holds(func(w string) string { return s.word(a, w) }) {
+	for _, ru := range r.loners {
+		if ru.speaks(a.low, a.lowMessage) && (ru.read == nil || ru.read.MatchString(a.text)) && ru.when.holds(func(w string) string { return s.word(a, w) }) {
 			return ru
 		}
 	}
@@ -218,18 +227,17 @@ func (r *Rules) loner(a *answer, s *state) *rule {
 // judge asks the rules, the first of which to match decides. It reports false if none does and no frame
 // says that something failed.
 func (s *state) judge(a *answer) bool {
-	line, message := lower(a.text), lower(a.message)
 	a.registry = registryOf(a.host)
 	if a.registry == pushdoctor.RegistryUnknown || a.registry == pushdoctor.RegistryOther {
 		for _, w := range s.rules.wordings {
-			if strings.Contains(line, w.literal) {
+			if strings.Contains(a.low, w.literal) {
 				a.registry = w.registry
 				break
 			}
 		}
 	}
 	for _, ru := range s.rules.rules {
-		if !ru.speaks(line, message) {
+		if !ru.speaks(a.low, a.lowMessage) {
 			continue
 		}
 		if !ru.when.holds(func(w string) string { return s.word(a, w) }) {

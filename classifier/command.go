@@ -32,6 +32,17 @@ var clientOf = map[string]pushdoctor.Client{
 	"docker": pushdoctor.ClientDocker, "docker-compose": pushdoctor.ClientCompose, "podman": pushdoctor.ClientPodman, "buildah": pushdoctor.ClientBuildah,
 	"skopeo": pushdoctor.ClientSkopeo, "crane": pushdoctor.ClientCrane, "ko": pushdoctor.ClientKo, "executor": pushdoctor.ClientKaniko, "oras": pushdoctor.ClientOras,
 	"helm": pushdoctor.ClientHelm, "cosign": pushdoctor.ClientCosign, "pack": pushdoctor.ClientPack, "goreleaser": pushdoctor.ClientGoreleaser, "wasme": pushdoctor.ClientOras,
+	"nerdctl": pushdoctor.ClientOther, "regctl": pushdoctor.ClientOther, "ansible-container": pushdoctor.ClientOther, "sinker": pushdoctor.ClientOther, "notation": pushdoctor.ClientOther,
+}
+
+// mayBeCommand is a cheap sign that a line shows a client's command.
+func mayBeCommand(low string) bool {
+	for program := range clientOf {
+		if i := strings.Index(low, program); i >= 0 && strings.HasPrefix(low[i+len(program):], " ") {
+			return true
+		}
+	}
+	return false
 }
 
 // command notes a client's command in text. own says that the line is one that runs: a script's, an action's.
@@ -48,11 +59,7 @@ func (s *state) command(text string, own bool) {
 		return
 	}
 	program, sub, what, rest := m[1], m[2], m[3], m[4]
-	client, ok := clientOf[program]
-	if !ok {
-		client = pushdoctor.ClientOther
-	}
-	c := command{client: client}
+	c := command{client: clientOf[program]}
 	switch {
 	case sub == "compose":
 		c.client = pushdoctor.ClientCompose
@@ -115,12 +122,12 @@ func (s *state) ran(c command, own bool) {
 
 func verbOf(what string) verb {
 	switch what {
-	case "push", "publish", "resolve", "apply", "create", "attach", "sign", "attest", "copy", "cp", "append", "mutate", "tag":
+	case "push", "publish", "apply", "create", "attach", "sign", "attest", "copy", "cp", "append", "mutate", "tag":
 		if what == "tag" || what == "create" {
 			return verbNone
 		}
 		return verbPush
-	case "pull", "run", "install", "upgrade", "verify", "up", "inspect", "template", "show":
+	case "pull", "run", "install", "upgrade", "verify", "up", "inspect", "template", "show", "digest", "manifest", "ls", "discover", "resolve", "fetch", "config", "export", "tree":
 		return verbPull
 	case "login":
 		return verbLogin

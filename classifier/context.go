@@ -57,12 +57,10 @@ var (
 	pushRefers   = regexp.MustCompile(`(?i)the push refers to (?:a )?repository \[([^\]\s]+)\]`)
 	digestLine   = regexp.MustCompile(`^\s*([\w][\w.-]{0,127}): digest: sha256:[0-9a-f]{64} size: \d+`)
 	layerLine    = regexp.MustCompile(`^\s*([0-9a-f]{12}): (Preparing|Waiting|Pushing|Pushed|Layer already exists|Mounted from|Retrying in|Skipped foreign layer|Image (?:successfully|already) push\w*|Image already exists|Image push failed)`)
-	composeLine  = regexp.MustCompile(`^\s*(?:Container )?Pushing (\S+): ([0-9a-f]{12}) (\w+)`)
-	composeError = regexp.MustCompile(`^\s+(?:[✘✔] )?Image (\S+)\s+(Pushing|Error)\b`)
-	composeV1    = regexp.MustCompile(`^\s*Pushing \S+ \(([^)\s]+)\)\.\.\.`)
+	composeLine  = regexp.MustCompile(`^Pushing (\S+): ([0-9a-f]{12}) (.+)`)
+	composeImage = regexp.MustCompile(`^Image (\S+)\s+(Pushing|Error)\b`)
+	composeV1    = regexp.MustCompile(`^Pushing \S+ \(([^)\s]+)\)\.\.\.`)
 	vertexName   = regexp.MustCompile(`^(#\d{1,5}) (.*)$`)
-	blockName    = regexp.MustCompile(`^ > (.+?):?$`)
-	ttyError     = regexp.MustCompile(`=> ERROR (.+?)(?:\s{2,}|$)`)
 	authVertex   = regexp.MustCompile(`^\[auth\] (\S+?):pull,push (?:\S+ )?token for (\S+)`)
 	clockLine    = regexp.MustCompile(`^\d+\.\d{1,3} `)
 	testLine     = regexp.MustCompile(`^(?:=== RUN |=== PAUSE |running \d+ tests?$|test \S+ \.\.\. |---- \S+ stdout ----|--- (?:PASS|FAIL|SKIP): )`)
@@ -73,107 +71,151 @@ var (
 )
 
 // observe follows what the step is doing. It reports true for a line that is progress and nothing else.
+// Each expression is tried only where its cheap sign is there: a log may hold a hundred thousand failures.
 func (s *state) observe(ln parser.Line) bool {
-	text := ln.Text
-	if m := vertexName.FindStringSubmatch(text); m != nil {
+	text, low := ln.Text, lower(ln.Text)
+	if m := vertexName.FindStringSubmatch(text); text[0] == '#' && m != nil {
 		return s.vertex(ln, m[1], m[2])
 	}
-	if m := blockName.FindStringSubmatch(text); m != nil {
-		s.step.block = kindOf(m[1])
-		if im, ok := strings.CutPrefix(m[1], "importing cache manifest from "); ok {
-			s.step.cacheHost = hostOf(cleanImage(im))
-			return true
-		}
-		s.settleUndecided(s.step.block)
-		if im := strings.TrimSuffix(strings.TrimPrefix(m[1], "pushing "), " with docker"); im != m[1] {
-			s.step.publishing = cleanImage(im)
-		}
+	if s.observeSummary(text) || s.observeDocker(ln, low) || s.observeCopy(ln, low) || s.observeOther(ln, low) {
 		return true
 	}
-	if s.step.block == vertexOther && clockLine.MatchString(text) {
+	if mayBeCommand(low) {
+		s.command(text, false)
+	}
+	if strings.Contains(low, "login") && loginAction.MatchString(text) {
+		// A page copied from the web has no groups: the inputs follow.
+		s.step.login, s.step.cmd = true, command{verb: verbLogin}
+		s.step.loginHost, s.step.inputs = "docker.io", 12
+	}
+	s.observeTarget(text, low)
+	return false
+}
+
+// observeSummary reads the header of a part of BuildKit's summary, which names the step that failed.
+func (s *state) observeSummary(text string) bool {
+	name := ""
+	switch {
+	case strings.HasPrefix(text, " > "):
+		name = strings.TrimSuffix(text[3:], ":")
+	case strings.Contains(text, "=> ERROR "):
+		// The terminal's progress: "=> ERROR exporting to image        0.4s"
+		_, name, _ = strings.Cut(text, "=> ERROR ")
+		name, _, _ = strings.Cut(name, "   ")
+	case s.step.block == vertexOther && clockLine.MatchString(text):
 		return true // the failed build step's own output, once more
+	default:
+		return false
 	}
-	if m := ttyError.FindStringSubmatch(text); m != nil {
-		s.step.block = kindOf(m[1])
+	if image, ok := strings.CutPrefix(name, "importing cache manifest from "); ok {
+		s.step.block, s.step.cacheHost = vertexOther, hostOf(cleanImage(image))
 		return true
 	}
-	if s.observeDocker(ln) {
-		return true
+	s.step.block = kindOf(name)
+	s.settleUndecided(s.step.block)
+	if image, ok := strings.CutPrefix(name, "pushing "); ok {
+		s.step.publishing = cleanImage(strings.TrimSuffix(image, " with docker"))
 	}
-	low := lower(text)
+	return true
+}
+
+// observeCopy follows containers/image (podman, buildah, skopeo), which does not say that a push ended well: it
+// did if the manifest was written and no error came after it.
+func (s *state) observeCopy(ln parser.Line, low string) bool {
 	switch {
 	case strings.Contains(low, "getting image source signatures"):
 		s.copySettled()
 		s.step.copies = true
-		return true
 	case strings.Contains(low, "writing manifest to image destination"):
 		s.step.written, s.step.writtenAt = s.step.copies, ln
-		return true
 	case low == "storing signatures":
 		s.copySettled()
-		return true
+	default:
+		return false
+	}
+	return true
+}
+
+// observeOther reads the other signs of what a step does: logins, pulls, tests, images that arrived.
+func (s *state) observeOther(ln parser.Line, low string) bool {
+	st := &s.step
+	switch {
 	case strings.Contains(low, "no matching credentials were found"):
-		s.step.anonymous = true
+		st.anonymous = true
 		return true
 	case strings.Contains(low, "login succeeded"):
 		if s.logins == nil {
 			s.logins = map[int]string{}
 		}
 		if len(s.logins) < maxLogins {
-			s.logins[ln.Number] = text
+			s.logins[ln.Number] = ln.Text
 		}
-		if s.step.cmd.verb == verbLogin {
-			s.step.cmd = command{}
+		if st.cmd.verb == verbLogin {
+			st.cmd = command{}
 		}
 		return true
-	case strings.HasPrefix(low, "pulling ") && !strings.Contains(low, "rror"), strings.HasSuffix(strings.TrimRight(low, " "), " pulling"), strings.Contains(low, ": pulling from "), strings.HasPrefix(low, "trying to pull "),
-		strings.Contains(low, "pull down action image"), strings.HasPrefix(strings.TrimSpace(low), "step 1/"), strings.HasPrefix(low, "step 1 : "), strings.HasPrefix(low, "annotating resources"):
-		s.step.cmd = command{verb: verbPull}
+	case pulls(low):
+		st.cmd = command{verb: verbPull}
 		return true
-	case strings.Contains(low, "built and pushed image"), strings.HasPrefix(low, "pushed"), strings.Contains(low, " published "), strings.HasPrefix(low, "published "):
-		if m := pushedRef.FindStringSubmatch(text); m != nil {
+	case strings.Contains(low, "pushed image to ") && st.publishing != "":
+		s.succeeded(st.publishing, ln)
+		return true
+	case strings.Contains(low, "pushed") || strings.Contains(low, "published "):
+		if m := pushedRef.FindStringSubmatch(ln.Text); m != nil {
 			s.succeeded(m[1], ln)
 			return true
 		}
-	}
-	if strings.Contains(low, "pushed image to ") && s.step.publishing != "" {
-		s.succeeded(s.step.publishing, ln)
+	case testLine.MatchString(ln.Text):
+		st.testing = true
 		return true
 	}
-	if testLine.MatchString(text) {
-		s.step.testing = true
-		return true
-	}
-	if m := orasLine.FindStringSubmatch(text); m != nil {
-		if s.step.cmd.verb != verbPush {
-			s.step.cmd = command{client: pushdoctor.ClientOras, verb: verbPush}
+	if m := orasLine.FindStringSubmatch(ln.Text); m != nil {
+		if st.cmd.verb != verbPush {
+			st.cmd = command{client: pushdoctor.ClientOras, verb: verbPush}
 		}
-		s.step.asked = true
-		s.step.orasPart = pushdoctor.OperationUpload
-		if m[1] == "" {
-			s.step.orasPart = ""
-		} else if strings.Contains(m[2], ".manifest.") {
-			s.step.orasPart = pushdoctor.OperationManifest
+		st.asked, st.orasPart = true, pushdoctor.OperationUpload
+		switch {
+		case m[1] == "":
+			st.orasPart = ""
+		case strings.Contains(m[2], ".manifest."):
+			st.orasPart = pushdoctor.OperationManifest
 		}
 		return true
-	}
-	s.command(text, false)
-	if loginAction.MatchString(text) {
-		// A page copied from the web has no groups: the inputs follow.
-		s.step.login, s.step.cmd = true, command{verb: verbLogin}
-		s.step.loginHost, s.step.inputs = "docker.io", 12
-	}
-	if m := pushingRef.FindStringSubmatch(text); m != nil && !strings.Contains(low, "error") && !strings.Contains(low, "fail") {
-		image := cleanImage(strings.TrimRight(m[1], "."))
-		if image != "" && !strings.Contains(image, "://") {
-			s.step.publishing, s.step.asked, s.step.testing = image, true, false
-			if s.step.cmd.verb == verbPull {
-				s.step.cmd = command{}
-			}
-			if strings.Contains(low, " publishing ") && s.step.cmd.verb != verbPush {
-				s.step.cmd = command{client: pushdoctor.ClientKo, verb: verbPush}
-			}
-		}
 	}
 	return false
+}
+
+// pulls reports whether a line says that an image is being pulled.
+func pulls(low string) bool {
+	return strings.HasPrefix(low, "pulling ") && !strings.Contains(low, "rror") ||
+		strings.HasSuffix(strings.TrimRight(low, " "), " pulling") ||
+		strings.HasPrefix(low, "trying to pull ") ||
+		strings.Contains(low, ": pulling from ") ||
+		strings.Contains(low, "pull down action image") ||
+		strings.HasPrefix(low, "step 1/") || strings.HasPrefix(low, "step 1 : ") || // docker build without BuildKit
+		strings.HasPrefix(low, "annotating resources")
+}
+
+// observeTarget notes the image that a client says it is pushing.
+func (s *state) observeTarget(text, low string) {
+	if !strings.Contains(low, "pushing") && !strings.Contains(low, "publishing") && !strings.Contains(low, "start upload") && !strings.Contains(low, "attestation created") ||
+		strings.Contains(low, "error") || strings.Contains(low, "fail") {
+		return
+	}
+	m := pushingRef.FindStringSubmatch(text)
+	if m == nil {
+		return
+	}
+	image := cleanImage(strings.TrimRight(m[1], "."))
+	if image == "" || strings.Contains(image, "://") {
+		return
+	}
+	st := &s.step
+	st.publishing, st.asked, st.testing = image, true, false
+	if st.cmd.verb == verbPull {
+		st.cmd = command{}
+	}
+	if strings.HasPrefix(low, "publishing ") && st.cmd.verb != verbPush {
+		st.cmd = command{client: pushdoctor.ClientKo, verb: verbPush}
+	}
 }

@@ -32,7 +32,7 @@ func (d *dockerPush) allUp() bool {
 }
 
 // observeDocker follows a push by the Docker daemon.
-func (s *state) observeDocker(ln parser.Line) bool {
+func (s *state) observeDocker(ln parser.Line, low string) bool {
 	st := &s.step
 	text := ln.Text
 	if s.step.list > 0 {
@@ -42,7 +42,11 @@ func (s *state) observeDocker(ln parser.Line) bool {
 		s.step.list = 4
 		return true
 	}
-	if m := pushRefers.FindStringSubmatch(text); m != nil {
+	var m []string
+	if strings.Contains(low, "the push refers to") {
+		m = pushRefers.FindStringSubmatch(text)
+	}
+	if m != nil {
 		client, repository := pushdoctor.ClientDocker, cleanImage(m[1])
 		a, _ := read(ln)
 		if repositoryKey(a.image) == repositoryKey(repository) && tagOf(a.image) != "" {
@@ -59,23 +63,7 @@ func (s *state) observeDocker(ln parser.Line) bool {
 		st.docker, st.asked = d, true
 		return true
 	}
-	if m := composeV1.FindStringSubmatch(text); m != nil {
-		st.cmd = command{client: pushdoctor.ClientCompose, verb: verbPush, image: cleanImage(m[1])}
-		st.asked = true
-		return true
-	}
-	if m := composeError.FindStringSubmatch(text); m != nil {
-		// Compose v2 from 2.40: the line sums up what stands alone in the next one.
-		st.docker = &dockerPush{repository: cleanImage(m[1]), client: pushdoctor.ClientCompose, layers: map[string]bool{}, line: ln}
-		st.asked = true
-		return m[2] != "Error"
-	}
-	if m := composeLine.FindStringSubmatch(text); m != nil {
-		if st.docker == nil || st.docker.repository != m[1] {
-			st.docker = &dockerPush{repository: cleanImage(m[1]), client: pushdoctor.ClientCompose, layers: map[string]bool{}, line: ln}
-			st.asked = true
-		}
-		st.docker.layer(m[2], text[strings.Index(text, m[2])+len(m[2])+1:])
+	if (strings.Contains(text, "Pushing ") || strings.HasPrefix(text, "Image ")) && s.observeCompose(ln) {
 		return true
 	}
 	if st.docker == nil && st.cmd.verb != verbPull {
@@ -121,4 +109,30 @@ func (d *dockerPush) layer(id, what string) {
 	if _, ok := d.layers[id]; !ok && len(d.layers) < maxLayers {
 		d.layers[id] = false
 	}
+}
+
+// observeCompose follows docker compose push, whose progress names the image in each line.
+func (s *state) observeCompose(ln parser.Line) bool {
+	st, text := &s.step, ln.Text
+	open := func(image string) {
+		if image = cleanImage(image); st.docker == nil || st.docker.done || st.docker.repository != image {
+			st.docker = &dockerPush{repository: image, client: pushdoctor.ClientCompose, layers: map[string]bool{}, line: ln}
+		}
+		st.asked = true
+	}
+	if m := composeV1.FindStringSubmatch(text); m != nil {
+		st.cmd = command{client: pushdoctor.ClientCompose, verb: verbPush, image: cleanImage(m[1])}
+		st.asked = true
+		return true
+	}
+	if m := composeImage.FindStringSubmatch(text); m != nil {
+		open(m[1])
+		return m[2] == "Pushing" // the error itself stands in the line
+	}
+	if m := composeLine.FindStringSubmatch(text); m != nil {
+		open(m[1])
+		st.docker.layer(m[2], m[3])
+		return true
+	}
+	return false
 }

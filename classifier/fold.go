@@ -359,7 +359,7 @@ func (s *state) retriedSilently(d *dockerPush, image string, _ parser.Line) {
 	}
 	d.retried = false
 	a := answer{
-		line: d.line, message: "the daemon sent a layer again and does not say why", client: d.client, operation: pushdoctor.OperationPush, dir: push,
+		line: d.line, text: d.line.Text, message: "the daemon sent a layer again and does not say why", client: d.client, operation: pushdoctor.OperationPush, dir: push,
 		image: image, host: hostOf(image), statusSource: pushdoctor.StatusNone,
 		judged: judged{cause: pushdoctor.CauseUnknown, confidence: 0.55, registry: registryOf(hostOf(image))},
 	}

@@ -134,6 +134,7 @@ var frames = []frame{
 	{literal: "failed to authenticate with registry", re: expr(`failed to authenticate with registry REF because:(?: NNN)?`), client: pushdoctor.ClientJib, strong: true, op: pushdoctor.OperationToken, dir: push, flag: failed},
 	{literal: "build image failed, perhaps", re: expr(`build image failed, perhaps you should make sure (?:you have permissions for (?P<image>\S+)|your credentials for '(?P<image2>[^\s']+)')`), client: pushdoctor.ClientJib, strong: true, dir: push, flag: failed},
 	{literal: "unauthorized for ", re: expr(`unauthorized for (?P<image>[^\s]+?)(?:: NNN.*| \|.*)?$`), client: pushdoctor.ClientJib, dir: push, flag: func(a *answer) { a.failed, a.code = true, "unauthorized" }},
+	{literal: "i/o error for image", re: expr(`i/o error for image \[(?P<image>[^\]]+)\]`), client: pushdoctor.ClientJib, strong: true, dir: push, flag: failed},
 	{literal: "com.google.cloud.tools", re: expr(`com\.google\.cloud\.tools[.:]jib`), client: pushdoctor.ClientJib, strong: true},
 
 	// regctl. https://github.com/regclient/regclient/tree/main/scheme/reg
@@ -191,6 +192,8 @@ var frames = []frame{
 	// What is no push, whatever else the line says.
 	{literal: "failed to push some refs", re: expr(`failed to push some refs`), dir: pull}, // git
 	{literal: "httpreadseeker", re: expr(`httpReadSeeker`), dir: pull},
+	{literal: "error building \"ko://", re: expr(`error building "ko://`), dir: pull}, // the base image
+	{literal: "failed to fetch the content", re: expr(`failed to fetch the content of`), dir: pull},
 	{literal: "_test.go:", re: expr(`_test\.go:\d+:`), dir: pull}, // a test that prints
 	{literal: "--- fail: ", re: expr(`^\s*--- fail: `), dir: pull},
 	{literal: "docker: ", re: expr(`^docker: `), dir: pull}, // docker run

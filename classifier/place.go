@@ -29,7 +29,9 @@ func (s *state) place(a *answer) {
 			a.dir = push
 		case st.docker != nil && !st.docker.done:
 			a.dir = push
-		case a.client == pushdoctor.ClientOras && st.cmd.verb != verbPull:
+		case st.cmd.verb == verbPull && a.client == pushdoctor.ClientOras:
+			a.wasPull = true
+		case a.client == pushdoctor.ClientOras:
 			a.dir = push
 		case st.last != nil && a.line.Number-st.lastLine <= 4:
 			a.dir = push // the answer's body, or the client's second word on it

@@ -51,7 +51,9 @@ type answer struct {
 	failed       bool   // a frame says that something failed, even if nothing says why
 	vertex       string // BuildKit's number of the step: "#14"
 
-	text string // of the line, out of a logger's wrapping
+	text       string // of the line, out of a logger's wrapping
+	low        string // the same in lower case
+	lowMessage string
 	judged
 }
 
@@ -73,8 +75,8 @@ func read(ln parser.Line) (answer, bool) {
 		a.client = pushdoctor.ClientBuildx
 		a.strong = true
 	}
-	a.text = text
 	low := lower(text)
+	a.text, a.low = text, low
 	inner := 0 // where the message begins
 	hit, first := false, len(text)
 	for i := range frames {
@@ -124,6 +126,7 @@ func read(ln parser.Line) (answer, bool) {
 	if a.message == "" || inner == 0 {
 		a.message = label.ReplaceAllString(strings.TrimSpace(text), "")
 	}
+	a.lowMessage = lower(a.message)
 	if strings.Contains(low, "failed, retrying in ") {
 		a.retry = true
 	}

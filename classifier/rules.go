@@ -23,6 +23,7 @@ const BuiltinFile = "rules.yaml"
 type Rules struct {
 	wordings []wording
 	rules    []*rule
+	loners   []*rule // those of rules that know a failed push by one line
 	facts    []*factRule
 	filter   *filter
 }
@@ -217,6 +218,9 @@ func Load(files ...File) (*Rules, error) {
 		// A rule with an anchor that does not stand alone looks at lines that a frame or a context found already.
 		if ru.anchor == anchorNone || ru.alone {
 			literals = append(literals, ru.literal)
+		}
+		if ru.alone {
+			r.loners = append(r.loners, ru)
 		}
 	}
 	r.filter = newFilter(literals)
