@@ -7,6 +7,7 @@ package classifier
 
 import (
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -152,7 +153,7 @@ func (s *state) judgeLine(a answer, framed bool) {
 		s.place(&a)
 	}
 	alone := s.rules.loner(&a, s)
-	if alone != nil && !a.begins && a.dir == undecided && a.line.Kind != parser.Error && !s.step.asked && quoted(a.text, alone.literal) {
+	if a.dir == undecided && !a.begins && a.line.Kind != parser.Error && !s.step.asked && (a.code != "" || quotedCode.MatchString(a.text)) {
 		alone = nil // somebody quotes a registry: a commit's subject, a page of help
 	}
 	switch {
@@ -187,13 +188,8 @@ func (s *state) judgeLine(a answer, framed bool) {
 	s.fold(a)
 }
 
-// quoted reports whether what a rule looks for stands in a line of prose: it neither begins the line, nor follows
-// a label, a colon or a quotation mark at its beginning.
-func quoted(text, literal string) bool {
-	at := strings.Index(lower(text), literal)
-	before := strings.TrimSpace(text[:max(at, 0)])
-	return before != "" && strings.Count(before, " ") >= 2 && !strings.HasPrefix(before, "Error") && !strings.HasPrefix(before, "ERROR") && !strings.HasPrefix(before, "denied") && !strings.HasPrefix(before, "unauthorized")
-}
+// quotedCode matches a registry's error in quotation marks: somebody speaks of it.
+var quotedCode = regexp.MustCompile(`["'\x60](?:denied|unauthorized): `)
 
 // vague reports whether an answer, of which the step does not show that it is a push's, is too little to be
 // one: it does not begin with a client's words, or it holds neither an address of a registry, nor a status, nor
