@@ -165,6 +165,33 @@ func FuzzClassify(f *testing.F) {
 	})
 }
 
+// Lines of all cases in any order, with their words in any order, make logs that a fuzzer of bytes does not come
+// upon. It turns red as FuzzClassify does.
+func TestMixedLines(t *testing.T) {
+	var lines []string
+	for _, folder := range []string{"found", "none"} {
+		for _, c := range cases(t, folder) {
+			lines = append(lines, strings.SplitAfter(c.log(), "\n")...)
+		}
+	}
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 300 {
+		var log strings.Builder
+		for range 1 + r.IntN(60) {
+			line := lines[r.IntN(len(lines))]
+			if r.IntN(4) == 0 {
+				words := strings.SplitAfter(line, " ")
+				other := strings.SplitAfter(lines[r.IntN(len(lines))], " ")
+				line = strings.Join(words[:r.IntN(len(words)+1)], "") + strings.Join(other[r.IntN(len(other)+1):], "")
+			}
+			log.WriteString(line)
+		}
+		for _, wrong := range holds(log.String(), classify(t, log.String())) {
+			t.Errorf("%s\nin %q", wrong, log.String())
+		}
+	}
+}
+
 // A reader that breaks off is the error, and the report holds what was read before.
 func TestReaderThatBreaksOff(t *testing.T) {
 	const log = "The push refers to repository [ghcr.io/octo-lab/api]\ndenied: permission_denied: write_package\n"

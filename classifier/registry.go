@@ -163,7 +163,7 @@ func splitURL(s string) address {
 	if err != nil {
 		// A masked or cut address: what stands before the path is enough.
 		host, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(lower(s), "https://"), "http://"), "/")
-		u = &url.URL{Host: host}
+		u = &url.URL{Host: host[strings.LastIndexByte(host, '@')+1:]}
 		if i := strings.Index(s, "/v2/"); i >= 0 {
 			u.Path, _, _ = strings.Cut(s[i:], "?")
 		}

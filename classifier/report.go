@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/akkospace/pushdoctor"
@@ -37,9 +38,9 @@ func (s *state) report() Report {
 
 func (s *state) finding(f *failure, facts pushdoctor.Facts) pushdoctor.Finding {
 	out := pushdoctor.Finding{
-		Registry: f.registry, Host: clip(redact.String(f.host), maxName), Image: clip(redact.String(f.image), maxName), Client: f.client, Operation: f.operation,
+		Registry: f.registry, Host: clip(oneLine(redact.String(f.host)), maxName), Image: clip(oneLine(redact.String(f.image)), maxName), Client: f.client, Operation: f.operation,
 		Status: f.status, StatusSource: f.statusSource, Cause: f.cause, Confidence: f.confidence, Recovered: f.recovered,
-		Step: clip(redact.String(f.title), maxName), Line: f.line.Number, Time: f.line.Time(), Message: clip(redact.String(f.message), maxMessage),
+		Step: clip(redact.String(f.title), maxName), Line: f.line.Number, Time: f.line.Time(), Message: clip(oneLine(redact.String(f.message)), maxMessage),
 	}
 	if f.rule != nil {
 		out.Rule = f.rule.id
@@ -52,6 +53,16 @@ func (s *state) finding(f *failure, facts pushdoctor.Facts) pushdoctor.Finding {
 	s.decide(f, &out, facts)
 	out.Confidence = math.Round(out.Confidence*100) / 100
 	return out
+}
+
+// oneLine makes a blank of each control character: a logger's line may hold newlines that it wrote as \n.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // excerpt quotes a line: redacted, and cut at its end; a long line that holds the message far from its
