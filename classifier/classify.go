@@ -153,7 +153,7 @@ func (s *state) judgeLine(a answer, framed bool) {
 		s.place(&a)
 	}
 	alone := s.rules.loner(&a, s)
-	if a.dir == undecided && !a.begins && a.line.Kind != parser.Error && !s.step.asked && (a.code != "" || quotedCode.MatchString(a.text)) {
+	if a.dir == undecided && !a.begins && a.line.Kind != parser.Error && !s.step.asked && !a.ofPush() && (a.code != "" || quotedCode.MatchString(a.text)) {
 		alone = nil // somebody quotes a registry: a commit's subject, a page of help
 	}
 	switch {
@@ -176,7 +176,7 @@ func (s *state) judgeLine(a answer, framed bool) {
 		a.dir, a.client = push, s.step.docker.client
 	}
 	s.decorate(&a)
-	if !s.judge(&a) {
+	if !s.judge(&a) || a.cause == pushdoctor.CauseUnknown && !a.begins && !s.step.asked {
 		return
 	}
 	if a.dir == undecided {
@@ -191,10 +191,28 @@ func (s *state) judgeLine(a answer, framed bool) {
 // quotedCode matches a registry's error in quotation marks: somebody speaks of it.
 var quotedCode = regexp.MustCompile(`["'\x60](?:denied|unauthorized): `)
 
+// ofPush reports whether the line itself speaks, in whatever words, of a push to a registry that failed: it names
+// the deed, the failure and an image with its host, and holds a registry's error code.
+func (a *answer) ofPush() bool {
+	if a.code == "" || codes[a.code] == 0 || a.jsonBody && a.method == "" {
+		return false
+	}
+	return pushDeed.MatchString(a.low) && pushFailed.MatchString(a.low) && hostedImage.MatchString(a.low)
+}
+
+var (
+	pushDeed    = regexp.MustCompile(`\b(?:push(?:ing|ed)?|publish(?:ing)?|upload(?:ing)?)\b`)
+	pushFailed  = regexp.MustCompile(`\b(?:fail(?:ed|ure)?|errors?|unable|could not|couldn't|cannot|can't)\b`)
+	hostedImage = regexp.MustCompile(`(?:^|[\s"'(\[/])[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?/[a-z0-9._-]+`)
+)
+
 // vague reports whether an answer, of which the step does not show that it is a push's, is too little to be
 // one: it does not begin with a client's words, or it holds neither an address of a registry, nor a status, nor
 // more than one word of a code.
 func (a *answer) vague() bool {
+	if a.ofPush() {
+		return false
+	}
 	if !a.begins {
 		return true
 	}

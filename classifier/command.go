@@ -26,7 +26,7 @@ const (
 )
 
 // clientCommand matches a client's command where a shell, a trace or an action shows one.
-var clientCommand = regexp.MustCompile(`(?:^|[$#>+] |/bin/|/kaniko/|[Cc]ommand:? |failed: |sudo |;\s*|&& |\|\| |\| ?|['"(])(docker-compose|docker|podman|buildah|skopeo|crane|ko|executor|oras|helm|nerdctl|regctl|cosign|pack|goreleaser|wasme|ansible-container|sinker|notation)(?: --?[a-z][\w-]*(?:[= ][^\s-][^\s]*)?)*? +(compose|buildx|image|manifest|container|registry|chart|auth|index)?\s*([a-z]+)\b(.*)$`)
+var clientCommand = regexp.MustCompile(`(?:^|[$#>+] |/bin/|/kaniko/|[Cc]ommand:? |failed: |sudo |;\s*|&& |\|\| |\| ?|['"(])(docker-compose|docker|podman|buildah|skopeo|crane|ko|executor|oras|helm|nerdctl|regctl|cosign|pack|goreleaser|wasme|ansible-container|sinker|notation)(?: --?[a-z][\w-]*(?:[= ][^\s-][^\s]*)?)*? +(compose|buildx|image|manifest|container|registry|chart|auth|index|repo)?\s*([a-z]+)\b(.*)$`)
 
 var clientOf = map[string]pushdoctor.Client{
 	"docker": pushdoctor.ClientDocker, "docker-compose": pushdoctor.ClientCompose, "podman": pushdoctor.ClientPodman, "buildah": pushdoctor.ClientBuildah,
@@ -69,7 +69,9 @@ func (s *state) command(text string, own bool) {
 		if c.verb = verbBuild; what == "inspect" || what == "create" {
 			c.verb = verbPull // it boots a builder
 		}
-		if what == "imagetools" || strings.Contains(rest, "--push") || strings.Contains(rest, "push=true") || strings.Contains(rest, "type=registry") {
+		if what == "imagetools" && strings.HasPrefix(rest, " inspect") {
+			c.verb = verbPull
+		} else if what == "imagetools" || strings.Contains(rest, "--push") || strings.Contains(rest, "push=true") || strings.Contains(rest, "type=registry") {
 			c.verb = verbPush
 		}
 	case program == "docker" && sub == "manifest":
@@ -94,6 +96,9 @@ func (s *state) command(text string, own bool) {
 	}
 	if c.verb == verbNone {
 		return
+	}
+	if c.client == pushdoctor.ClientBuildx && c.verb == verbPush {
+		c.image = buildTag(rest)
 	}
 	if c.verb == verbLogin && program == "docker" {
 		s.step.loginHost = loginArgument(rest)
@@ -127,7 +132,7 @@ func verbOf(what string) verb {
 			return verbNone
 		}
 		return verbPush
-	case "pull", "run", "install", "upgrade", "verify", "up", "inspect", "template", "show", "digest", "manifest", "ls", "discover", "resolve", "fetch", "config", "export", "tree":
+	case "pull", "run", "install", "upgrade", "verify", "up", "inspect", "template", "show", "digest", "manifest", "ls", "discover", "resolve", "fetch", "config", "export", "tree", "search", "images", "tags":
 		return verbPull
 	case "login":
 		return verbLogin
@@ -199,6 +204,23 @@ var ownLogin = regexp.MustCompile(`^(?:username|password|registry-username|regis
 
 // loginAction matches the title of a step that only logs in.
 var loginAction = regexp.MustCompile(`(?i)^Run [\w.-]+/[\w.-]*(?:login|ecr-login)[\w.-]*@`)
+
+// tagOption matches the option that names what a build is to be pushed as.
+var tagOption = regexp.MustCompile(`(?:^| )(?:--tag|-t)[= ]"?([^\s"$,]+)`)
+
+// buildTag is the name that a build's options give, "" where they give none or names of several registries.
+func buildTag(options string) string {
+	image := ""
+	for _, m := range tagOption.FindAllStringSubmatch(options, 16) {
+		if image != "" && hostOf(m[1]) != hostOf(image) {
+			return ""
+		}
+		if image == "" {
+			image = cleanImage(m[1])
+		}
+	}
+	return image
+}
 
 // pushActions are actions that push with the logins of the steps before them.
 var pushActions = []string{"docker/build-push-action@", "docker/bake-action@"}

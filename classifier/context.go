@@ -50,24 +50,27 @@ var contextLiterals = []string{
 	"cosign sign", "cosign attest", "cosign verify", "imagetools create", "buildx build", "docker build ", "helm pull", "helm install", "goreleaser",
 	"publishing ", "published ", "pushing image", "pushing signature", "pushed image to", "built and pushed image", "pushed [registry]", "pushed: ", "start upload of ",
 	"please login prior", "login succeeded", "regctl image copy", "wasme push", "pushing to ", " preparing", "retrying in ", "step 1/", "step 1 : ", " pulling ", "pulling ", "no matching credentials", "attestation created for", "exited with error code",
-	"=== run ", "running ", " ... ok", "... failed", " stdout ----", "--- pass: ", "--- fail: ", "pushing ", "container push", "login-action@", "==> analyzing", "[analyzer]", "installing with helm", "conftest pull", "annotating resources",
+	"+ crane ", "$ crane ", "+ oras ", "$ oras ", "+ docker ", "$ docker ", "+ podman ", "+ skopeo ", "+ helm ", "+ cosign ", "+ regctl ", "$ helm ", "$ podman ", "$ skopeo ", "$ cosign ", "$ regctl ",
+	" pushed", "@sha256:", "=== run ", "running ", " ... ok", "... failed", " stdout ----", "--- pass: ", "--- fail: ", "pushing ", "container push", "login-action@", "==> analyzing", "[analyzer]", "installing with helm", "conftest pull", "annotating resources",
 }
 
 var (
-	pushRefers   = regexp.MustCompile(`(?i)the push refers to (?:a )?repository \[([^\]\s]+)\]`)
-	digestLine   = regexp.MustCompile(`^\s*([\w][\w.-]{0,127}): digest: sha256:[0-9a-f]{64} size: \d+`)
-	layerLine    = regexp.MustCompile(`^\s*([0-9a-f]{12}): (Preparing|Waiting|Pushing|Pushed|Layer already exists|Mounted from|Retrying in|Skipped foreign layer|Image (?:successfully|already) push\w*|Image already exists|Image push failed)`)
-	composeLine  = regexp.MustCompile(`^Pushing (\S+): ([0-9a-f]{12}) (.+)`)
-	composeImage = regexp.MustCompile(`^Image (\S+)\s+(Pushing|Error)\b`)
-	composeV1    = regexp.MustCompile(`^Pushing \S+ \(([^)\s]+)\)\.\.\.`)
-	vertexName   = regexp.MustCompile(`^(#\d{1,5}) (.*)$`)
-	authVertex   = regexp.MustCompile(`^\[auth\] (\S+?):pull,push (?:\S+ )?token for (\S+)`)
-	clockLine    = regexp.MustCompile(`^\d+\.\d{1,3} `)
-	testLine     = regexp.MustCompile(`^(?:=== RUN |=== PAUSE |running \d+ tests?$|test \S+ \.\.\. |---- \S+ stdout ----|--- (?:PASS|FAIL|SKIP): )`)
-	retryLine    = regexp.MustCompile(`^[\d.]+ retrying in`)
-	orasLine     = regexp.MustCompile(`^(?:Preparing \S+$|(?:Uploading|Uploaded|Exists)\s+([0-9a-f]{12}) (\S+))`)
-	pushingRef   = regexp.MustCompile(`(?i)(?:pushing manifest for|\[internal\] pushing|^pushing(?: image)?(?: \d+ of \d+)?|publishing|pushing image(?: to)?|pushing signature to:|start upload of|attestation created for) "?\[?([^\s"\]@]+[./:][^\s"\]@]*)`)
-	pushedRef    = regexp.MustCompile(`(?i)(?:^|\s)(?:published|pushed:|pushed \[registry\]|built and pushed image as|built and pushed images? (?:to|as)) "?([^\s"@,]+)`)
+	pushRefers    = regexp.MustCompile(`(?i)the push refers to (?:a )?repository \[([^\]\s]+)\]`)
+	digestLine    = regexp.MustCompile(`^\s*([\w][\w.-]{0,127}): digest: sha256:[0-9a-f]{64} size: \d+`)
+	layerLine     = regexp.MustCompile(`^\s*([0-9a-f]{12}): (Preparing|Waiting|Pushing|Pushed|Layer already exists|Mounted from|Retrying in|Skipped foreign layer|Image (?:successfully|already) push\w*|Image already exists|Image push failed)`)
+	composeLine   = regexp.MustCompile(`^Pushing (\S+): ([0-9a-f]{12}) (.+)`)
+	composeImage  = regexp.MustCompile(`^Image (\S+)\s+(Pushing|Error)\b`)
+	composeV1     = regexp.MustCompile(`^Pushing \S+ \(([^)\s]+)\)\.\.\.`)
+	vertexName    = regexp.MustCompile(`^(#\d{1,5}) (.*)$`)
+	authVertex    = regexp.MustCompile(`^\[auth\] (\S+?):pull,push (?:\S+ )?token for (\S+)`)
+	clockLine     = regexp.MustCompile(`^\d+\.\d{1,3} `)
+	digestOnly    = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	composePushed = regexp.MustCompile(`^(?:Image )?[\w./:-]+ Pushed\s*(?:[\d.]+s)?$`)
+	testLine      = regexp.MustCompile(`^(?:=== RUN |=== PAUSE |running \d+ tests?$|test \S+ \.\.\. |---- \S+ stdout ----|--- (?:PASS|FAIL|SKIP): )`)
+	retryLine     = regexp.MustCompile(`^[\d.]+ retrying in`)
+	orasLine      = regexp.MustCompile(`^(?:Preparing \S+$|(?:Uploading|Uploaded|Exists)\s+([0-9a-f]{12}) (\S+))`)
+	pushingRef    = regexp.MustCompile(`(?i)(?:pushing manifest for|\[internal\] pushing|^pushing(?: image)?(?: \d+ of \d+)?|publishing|pushing image(?: to)?|pushing signature to:|start upload of|attestation created for) "?\[?([^\s"\]@]+[./:][^\s"\]@]*)`)
+	pushedRef     = regexp.MustCompile(`(?i)(?:^|\s)(?:published|pushed|pushed:|pushed \[registry\]|built and pushed image as|built and pushed images? (?:to|as)) "?([^\s"@,]+)`)
 )
 
 // observe follows what the step is doing. It reports true for a line that is progress and nothing else.
@@ -159,6 +162,16 @@ func (s *state) observeOther(ln parser.Line, low string) bool {
 		return true
 	case strings.Contains(low, "pushed image to ") && st.publishing != "":
 		s.succeeded(st.publishing, ln)
+		return true
+	case st.cmd.verb == verbPush && st.cmd.image != "" && (low == lower(st.cmd.image) || digestOnly.MatchString(low) || strings.HasPrefix(low, repositoryKey(st.cmd.image)+"@sha256:")):
+		s.succeeded(st.cmd.image, ln) // what docker manifest push, regctl and crane print at the end
+		return true
+	case composePushed.MatchString(ln.Text):
+		for _, f := range s.failures {
+			if f.step == st.number && f.client == pushdoctor.ClientCompose && !strings.Contains(ln.Text, "/") || f.image != "" && strings.Contains(ln.Text, f.image) {
+				f.recovered = true
+			}
+		}
 		return true
 	case strings.Contains(low, "pushed") || strings.Contains(low, "published "):
 		if m := pushedRef.FindStringSubmatch(ln.Text); m != nil {

@@ -174,12 +174,15 @@ var frames = []frame{
 	{literal: "failed to save image", re: expr(`failed to save image`), dir: push, flag: failed},
 	{literal: "to the following tags", re: expr(`failed to write image to the following tags: \[REF: `), client: pushdoctor.ClientPack, strong: true, dir: push, flag: failed},
 	{literal: "failed to copy ", re: expr(`failed to copy "[^"]+" to "(?P<image>[^"]+)": `), client: pushdoctor.ClientCrane, dir: push, flag: failed},
+	{literal: "/push?tag=", re: expr(`/images/(?P<image>\S+)/push\?tag=`), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed}, // docker-py
 	{literal: "push failed: ", re: expr(`push failed: `), dir: push, flag: failed},
 
 	// HTTP: the numbers.
 	{literal: "unexpected status from ", re: expr(`unexpected status from (?P<method>[A-Z]+) request to URL: NNN(?P<reason2> [A-Za-z][A-Za-z -]*)?`), client: pushdoctor.ClientBuildx},
 	{literal: "unexpected response code", re: expr(`unexpected response code NNN [\w ]+ on (?P<method>[A-Z]+) URL`)},
 	{literal: " http", re: expr(`\b(?P<method>GET|HEAD|POST|PUT|PATCH) URL NNN(?:"|$)`)},
+	{literal: " http", re: expr(`\b(?P<method>GET|HEAD|POST|PUT|PATCH) URL: NNN [A-Z]`)},
+	{literal: "error: ", re: expr(`NNN (?:client|server) error: [^:]* for url: URL$`)}, // Python's requests
 	{literal: "unexpected status: ", re: expr(`unexpected status: NNN`), client: pushdoctor.ClientBuildx},
 	{literal: "unexpected status code ", re: expr(`unexpected status code NNN`)},
 	{literal: "unexpected http status: ", re: expr(`received unexpected http status: NNN`), client: pushdoctor.ClientDocker},
@@ -261,7 +264,7 @@ var codes = map[string]int{
 }
 
 // bare matches an error code where docker and BuildKit print one: at the line's beginning, or behind a frame.
-var bare = regexp.MustCompile(`(?im)(?:^|: |\]: |\(|\bu?')(denied|unauthorized|name unknown|name invalid|manifest unknown|manifest invalid|manifest blob unknown|` +
+var bare = regexp.MustCompile(`(?im)(?:^|[:\]|>)] +|\t|\s{2,}|\("?|\bu?')(denied|unauthorized|name unknown|name invalid|manifest unknown|manifest invalid|manifest blob unknown|` +
 	`blob unknown|blob upload unknown|blob upload invalid|digest invalid|size invalid|tag invalid|toomanyrequests|too many requests|unsupported|` +
 	`range invalid|unknown blob|unknown|precondition|conflict|not found|insufficient_scope)(?:: |:$|$|'$| to registry)`)
 

@@ -25,7 +25,7 @@ func (s *state) place(a *answer) {
 			a.dir = pull
 		case a.reads && (st.cmd.verb != verbPush || strings.Contains(a.text, "Get ") || st.cmd.image != "" && repositoryKey(st.cmd.image) != repositoryKey(a.image)):
 			a.dir = pull // Go's own errors say Get, crane's GET; a copy reads its source
-		case kind == vertexImage, kind == vertexCache:
+		case kind == vertexImage, kind == vertexCache, a.ofPush():
 			a.dir = push
 		case st.docker != nil && !st.docker.done:
 			a.dir = push
@@ -180,6 +180,9 @@ func (s *state) ofLogin(a *answer) {
 
 // agrees reports whether the step's command may be what printed a line whose wording is guess's.
 func agrees(guess, cmd pushdoctor.Client) bool {
+	if cmd != pushdoctor.ClientDocker && cmd != pushdoctor.ClientBuildx && cmd != pushdoctor.ClientCompose {
+		return true // the libraries' words are many clients'; the command is one's
+	}
 	switch guess {
 	case "", pushdoctor.ClientHelm:
 		return true

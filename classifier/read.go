@@ -137,19 +137,18 @@ func read(ln parser.Line) (answer, bool) {
 	return a, hit
 }
 
-// decorations are what wrappers put before a client's line: Cloud Build, Maven, lifecycle, goreleaser, compose, Go's log.
-var decoration = regexp.MustCompile(`^(?:\s+|Step #\d+(?: - "[^"]*")?: |\[[A-Za-z]{4,12}\] |[│|✗✘❌⨯×x] {1,4}|[\w-]{1,30} +[│|] |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d |(?:FATA|ERRO)\[\d+\] )+`)
+// decoration is what wrappers put before a client's line: Cloud Build, Maven, lifecycle, goreleaser, compose, Go's log.
+var decoration = regexp.MustCompile(`^(?:\s+|Step #\d+(?: - "[^"]*")?: |\[[^\]\[]{1,40}\]:? +|[│|✗✘❌⨯×x✔] {1,4}|[\w.-]{1,30} +[│|] +|[A-Z]{3,10}> |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d |\d\d:\d\d:\d\d(?:[.,]\d+)? +|(?:FATA|ERRO)\[\d+\] )+`)
 
-// undecorate drops them. What is left still stands in the line.
+// undecorate drops it. What is left still stands in the line.
 func undecorate(text string) string {
 	switch c := text[0]; {
 	case strings.HasPrefix(text, " > "): // BuildKit's header
 		return text
-	case c == ' ', c == '\t', c == '[', c == '|', c == 'S', c == 'F', c == 'E', c == 'x', '0' <= c && c <= '9', c >= 0x80:
-		if m := decoration.FindString(text); m != "" {
-			if rest := text[len(m):]; rest != "" {
-				return rest
-			}
+	case c == ' ', c == '\t', c == '[', c == '|', c == 'S', c == 'F', c == 'E', c == 'x', '0' <= c && c <= '9', c >= 0x80,
+		strings.ContainsAny(text[:min(len(text), 40)], "|>│"):
+		if m := decoration.FindString(text); m != "" && len(m) < len(text) {
+			return text[len(m):]
 		}
 	}
 	return text
