@@ -9,13 +9,16 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	yamlparser "github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 
 	"github.com/akkospace/pushdoctor"
 )
 
 const (
 	maxRuleFile   = 1 << 20 // bytes
+	maxDepth      = 32      // of brackets, or of markers on one line
 	defaultTrust  = 0.9     // a rule's confidence where it does not say one
 	minRuleLength = 8       // bytes of a literal without an anchor
 )
@@ -47,7 +50,11 @@ func parseFile(f File) *parsed {
 		p.fault(nil, "the file is larger than %d bytes", maxRuleFile)
 		return p
 	}
-	tree, err := yamlparser.ParseBytes(f.Data, 0)
+	if line := deepLine(f.Data); line > 0 {
+		p.faults = append(p.faults, Fault{File: f.Name, Line: line, Column: 1, Message: fmt.Sprintf("the file nests deeper than %d levels", maxDepth)})
+		return p
+	}
+	tree, err := yamlparser.ParseBytes(f.Data, 0, yamlparser.AllowDuplicateMapKey())
 	if err != nil {
 		fault := Fault{File: f.Name, Message: "not YAML: " + err.Error()}
 		if syntax, ok := err.(*yaml.SyntaxError); ok { //nolint:errorlint // the parser returns it bare
@@ -86,6 +93,29 @@ func parseFile(f File) *parsed {
 		p.id = ""
 	}
 	return p
+}
+
+// deepLine is the first line that nests deeper than a rule file may, or 0. The parser's memory grows with
+// the square of the depth: 100 KB of brackets would end the process, and no bound on the size prevents it.
+func deepLine(data []byte) int {
+	brackets, markers, line := 0, 0, 0
+	for _, tk := range lexer.Tokenize(string(data)) {
+		if tk.Position.Line != line {
+			line, markers = tk.Position.Line, 0
+		}
+		switch tk.Type { //nolint:exhaustive // the others open nothing
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets--
+		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType, token.MappingValueType:
+			markers++
+		}
+		if brackets > maxDepth || markers > maxDepth && brackets == 0 {
+			return line
+		}
+	}
+	return 0
 }
 
 type pair struct {
@@ -128,10 +158,7 @@ func (p *parsed) rule(n ast.Node) {
 	for _, kv := range pairs {
 		switch kv.key {
 		case "id":
-			ru.id = p.text(kv)
-			if !validID.MatchString(ru.id) {
-				p.fault(kv.value, "an id is made of lower-case letters, digits and hyphens")
-			}
+			ru.id = p.ident(kv)
 		case "literal":
 			ru.literal = lower(p.text(kv))
 		case "anchor":
@@ -169,12 +196,21 @@ func (p *parsed) rule(n ast.Node) {
 		}
 	}
 	at := pairs[0].node
+	for _, need := range []struct{ key, message string }{
+		{"id", "a rule needs an id"},
+		{"cause", "a rule needs a cause"},
+		{"why", "a rule needs a why"},
+		{"match", "a rule needs at least one line under match"},
+		{"miss", "a rule needs at least one near miss under miss"},
+	} {
+		if !has(pairs, need.key) {
+			p.fault(at, "%s", need.message)
+		}
+	}
 	for _, need := range []struct {
 		missing bool
 		message string
 	}{
-		{ru.id == "", "a rule needs an id"},
-		{ru.cause == "", "a rule needs a cause"},
 		{ru.why == "", "a rule needs a why"},
 		{len(ru.match) == 0, "a rule needs at least one line under match"},
 		{len(ru.miss) == 0, "a rule needs at least one near miss under miss"},
@@ -206,7 +242,7 @@ func (p *parsed) factRule(n ast.Node) {
 	for _, kv := range pairs {
 		switch kv.key {
 		case "id":
-			fr.id = p.text(kv)
+			fr.id = p.ident(kv)
 		case "from":
 			for _, s := range p.oneOfs(kv, toStrings(pushdoctor.Causes)) {
 				fr.from = append(fr.from, pushdoctor.Cause(s))
@@ -258,6 +294,10 @@ func (p *parsed) wording(n ast.Node) {
 	}
 }
 
+func has(pairs []pair, key string) bool {
+	return slices.ContainsFunc(pairs, func(kv pair) bool { return kv.key == key })
+}
+
 func idOf(pairs []pair) string {
 	for _, kv := range pairs {
 		if kv.key == "id" {
@@ -302,17 +342,28 @@ func (p *parsed) boolean(kv pair) bool {
 	return b.Value
 }
 
+func (p *parsed) ident(kv pair) string {
+	before := len(p.faults)
+	id := p.text(kv)
+	if len(p.faults) == before && !validID.MatchString(id) {
+		p.fault(kv.value, "an id is made of lower-case letters, digits and hyphens")
+	}
+	return id
+}
+
 func (p *parsed) confidence(kv pair) float64 {
+	before := len(p.faults)
 	x, err := strconv.ParseFloat(p.text(kv), 64)
-	if err != nil || x <= 0 || x > 1 {
+	if ok := err == nil && x > 0 && x <= 1; !ok && len(p.faults) == before {
 		p.fault(kv.value, "a confidence is a number above 0 and up to 1")
 	}
 	return x
 }
 
 func (p *parsed) oneOf(kv pair, set []string) string {
+	before := len(p.faults)
 	s := p.text(kv)
-	if !slices.Contains(set, s) {
+	if len(p.faults) == before && !slices.Contains(set, s) {
 		p.fault(kv.value, "unknown %s %q: there are %s", kv.key, s, strings.Join(set, ", "))
 	}
 	return s

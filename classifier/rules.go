@@ -195,14 +195,26 @@ func Load(files ...File) (*Rules, error) {
 	r := &Rules{}
 	var faults []error
 	ids := map[string]string{}
-	for _, f := range append(slices.Clone(files), File{BuiltinFile, builtin}) {
-		p := parseFile(f)
-		for _, ru := range p.rules {
-			if at, ok := ids[ru.id]; ok {
-				p.faults = append(p.faults, Fault{f.Name, ru.line, 1, ru.id, "this id stands in " + at + " already"})
-			}
-			ids[ru.id] = f.Name
+	claim := func(p *parsed, id string, line int) {
+		if at, ok := ids[id]; ok {
+			p.faults = append(p.faults, Fault{p.file, line, 1, id, "this id stands in " + at + " already"})
 		}
+		ids[id] = p.file
+	}
+	// The embedded ids are claimed first: a user who takes one wants to read of the own file.
+	all := []*parsed{parseFile(File{BuiltinFile, builtin})}
+	for _, f := range files {
+		all = append(all, parseFile(f))
+	}
+	for _, p := range all {
+		for _, ru := range p.rules {
+			claim(p, ru.id, ru.line)
+		}
+		for _, fr := range p.facts {
+			claim(p, fr.id, fr.line)
+		}
+	}
+	for _, p := range append(all[1:], all[0]) {
 		for i := range p.faults {
 			faults = append(faults, &p.faults[i])
 		}
