@@ -20,10 +20,12 @@ func BenchmarkClassify(b *testing.B) {
 	for n := range 100_000 {
 		fmt.Fprintf(&failures, "%s ERROR: failed to push registry.example.test/octo/api%d:1.4: denied: requested access to the resource is denied\n", stamp(n), n)
 	}
+	long := strings.Repeat(strings.Repeat("docker -a b pushing ", 3200)+"denied: denied\n", 40)
 	for _, bench := range []struct{ name, log string }{
 		{"cases", logs.String()},
 		{"build-8MB", buildLog(8 << 20)},
 		{"failures-100000", failures.String()},
+		{"lines-of-64KB", "docker push ghcr.io/octo-lab/api\n" + long},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			rules := classifier.Builtin()

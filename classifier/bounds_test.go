@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/akkospace/pushdoctor"
 	"github.com/akkospace/pushdoctor/classifier"
 	"github.com/akkospace/pushdoctor/parser"
@@ -189,5 +191,35 @@ func TestLogThatFightsBack(t *testing.T) {
 				t.Errorf("%q: %s", log, wrong)
 			}
 		}
+	}
+}
+
+// Facts of 60 KB each, in a log of a few lines, are not taken for facts: a report of them would be larger than its log
+// is worth, and goes to a page and into a store. A masked right is one that nobody can read, not one that is missing.
+func TestLongFacts(t *testing.T) {
+	long := strings.Repeat("a", 60<<10)
+	log := "Current runner version: '2.330.0'\n##[group]GITHUB_TOKEN Permissions\nContents: read " + long + "\n" + long + ": write\nPackages: ***\n##[endgroup]\n" +
+		"Secret source: " + long + "\nJob defined at: octo-lab/api/.github/workflows/image.yml@refs/heads/" + long + "\n" +
+		"##[group]Run docker login\n\x1b[36;1mdocker login " + long[:7<<10] + " -u octo\x1b[0m\n\x1b[36;1mdocker login ghcr.io -u " + long[:7<<10] + "\x1b[0m\n##[endgroup]\n" +
+		"Logging into registry " + long + ".example.test...\nLogin Succeeded\nLogin Succeeded\n"
+	want := pushdoctor.Facts{
+		Token:      map[string]string{"packages": "unknown"},
+		Repository: "octo-lab/api",
+		Logins:     []pushdoctor.Login{{User: "octo", OK: true, Line: 14}, {Host: "ghcr.io", OK: true, Line: 15}},
+		TokenLine:  pushdoctor.Evidence{Kind: pushdoctor.EvidenceToken, Line: 2, Text: "GITHUB_TOKEN Permissions"},
+	}
+	if diff := cmp.Diff(want, classify(t, log).Facts); diff != "" {
+		t.Errorf("facts (-want +got):\n%s", diff)
+	}
+}
+
+// Answers that wait for the end of their step to be known as a push's are a hundred at most: the others are counted.
+func TestManyUndecided(t *testing.T) {
+	var log strings.Builder
+	for n := range 130 {
+		fmt.Fprintf(&log, "%s ERROR: unexpected status from HEAD request to https://registry.example.test/v2/octo/api%d/manifests/1.4: 403 Forbidden\n", stamp(n), n)
+	}
+	if report := classify(t, log.String()); len(report.Findings) != classifier.MaxFindings || report.More != 30 {
+		t.Errorf("%d findings and %d more, want %d and 30", len(report.Findings), report.More, classifier.MaxFindings)
 	}
 }

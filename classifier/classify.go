@@ -40,7 +40,9 @@ func (r *Rules) classify(log *parser.Log, explain io.Writer) (Report, error) {
 		s.read(ln)
 	}
 	s.endStep()
-	return s.report(), log.Err()
+	report := s.report()
+	s.flush()
+	return report, log.Err()
 }
 
 // state is one pass over one log.
@@ -48,6 +50,7 @@ type state struct {
 	rules    *Rules
 	log      *parser.Log
 	explain  io.Writer
+	remarks  []remark // for explain
 	step     step
 	job      string
 	failures []*failure
@@ -61,6 +64,8 @@ type state struct {
 
 // read is the way of one line.
 func (s *state) read(ln parser.Line) {
+	s.flush()
+	ln.Text = cut(ln.Text, maxRead)
 	if ln.Step != s.step.number || ln.Job != s.job {
 		s.endStep()
 		s.step = step{number: ln.Step, title: ln.Title}
@@ -98,7 +103,7 @@ func (s *state) read(ln parser.Line) {
 		return
 	}
 	bareLine := ln
-	bareLine.Text = undecorate(ln.Text)
+	bareLine.Text = cut(undecorate(ln.Text), maxContext)
 	if s.observe(bareLine) {
 		return
 	}
@@ -182,6 +187,8 @@ func (s *state) judgeLine(a answer, framed bool) {
 	if a.dir == undecided {
 		if len(s.step.undecided) < MaxFindings {
 			s.step.undecided = append(s.step.undecided, a)
+		} else if !a.vague() && !a.wasPull {
+			s.step.beyond++
 		}
 		return
 	}
@@ -268,7 +275,7 @@ func (s *state) judge(a *answer) bool {
 			}
 			ru.fill(a, m)
 		}
-		s.tracef(a.line, "rule %s matched: %s, confidence %.2f", ru.id, ru.cause, ru.confidence)
+		s.tracef(a.line, "rule %s matched: %s, confidence %.2f: %s", ru.id, ru.cause, ru.confidence, strings.TrimSpace(ru.why))
 		a.rule, a.cause, a.confidence = ru, ru.cause, ru.confidence
 		ru.say(a)
 		if s.ofLogin(a); a.registry == pushdoctor.RegistryUnknown {

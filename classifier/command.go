@@ -37,19 +37,20 @@ var clientOf = map[string]pushdoctor.Client{
 
 // mayBeCommand is a cheap sign that a line shows a client's command.
 func mayBeCommand(low string) bool {
-	for program := range clientOf {
-		if i := strings.Index(low, program); i >= 0 && strings.HasPrefix(low[i+len(program):], " ") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(programs, func(p string) bool { return strings.Contains(low, p) })
 }
+
+// programs are the clients' names with the blank that stands behind one in a command.
+var programs = func() (out []string) {
+	for program := range clientOf {
+		out = append(out, program+" ")
+	}
+	return out
+}()
 
 // command notes a client's command in text. own says that the line is one that runs: a script's, an action's.
 func (s *state) command(text string, own bool) {
-	if len(text) > 4096 {
-		text = text[:4096]
-	}
+	text = cut(text, maxContext)
 	if own && strings.Contains(text, "/kaniko/executor") || strings.Contains(text, "$ /kaniko/executor") {
 		s.ran(command{client: pushdoctor.ClientKaniko, verb: verbPush}, own)
 		return

@@ -37,6 +37,7 @@ type step struct {
 	lastLine   int                  // of the newest failure
 	publishing string               // the image that ko, a buildpack or a script said it is pushing
 	undecided  []answer
+	beyond     int      // answers that found no place among those
 	last       *failure // the newest failure of this step
 	window     int      // lines in which the body of the last answer may go on
 }
@@ -65,7 +66,7 @@ var (
 	authVertex    = regexp.MustCompile(`^\[auth\] (\S+?):pull,push (?:\S+ )?token for (\S+)`)
 	clockLine     = regexp.MustCompile(`^\d+\.\d{1,3} `)
 	digestOnly    = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-	composePushed = regexp.MustCompile(`^(?:Image )?[\w./:-]+ Pushed\s*(?:[\d.]+s)?$`)
+	composePushed = regexp.MustCompile(`^(Image )?([\w./:-]+) Pushed\s*(?:[\d.]+s)?$`)
 	testLine      = regexp.MustCompile(`^(?:=== RUN |=== PAUSE |running \d+ tests?$|test \S+ \.\.\. |---- \S+ stdout ----|--- (?:PASS|FAIL|SKIP): )`)
 	retryLine     = regexp.MustCompile(`^[\d.]+ retrying in`)
 	orasLine      = regexp.MustCompile(`^(?:Preparing \S+$|(?:Uploading|Uploaded|Exists)\s+([0-9a-f]{12}) (\S+))`)
@@ -166,14 +167,15 @@ func (s *state) observeOther(ln parser.Line, low string) bool {
 	case st.cmd.verb == verbPush && st.cmd.image != "" && (low == lower(st.cmd.image) || digestOnly.MatchString(low) || strings.HasPrefix(low, repositoryKey(st.cmd.image)+"@sha256:")):
 		s.succeeded(st.cmd.image, ln) // what docker manifest push, regctl and crane print at the end
 		return true
-	case composePushed.MatchString(ln.Text):
-		for _, f := range s.failures {
-			if f.step == st.number && f.client == pushdoctor.ClientCompose && !strings.Contains(ln.Text, "/") || f.image != "" && strings.Contains(ln.Text, f.image) {
-				f.recovered = true
-			}
-		}
-		return true
 	case strings.Contains(low, "pushed") || strings.Contains(low, "published "):
+		if m := composePushed.FindStringSubmatch(ln.Text); m != nil {
+			if m[1] != "" || strings.Contains(m[2], "/") {
+				s.cure(m[2], ln)
+			} else {
+				s.serviceUp(m[2])
+			}
+			return true
+		}
 		if m := pushedRef.FindStringSubmatch(ln.Text); m != nil {
 			s.succeeded(m[1], ln)
 			return true

@@ -29,7 +29,7 @@ func (s *state) decide(f *failure, out *pushdoctor.Finding, facts pushdoctor.Fac
 			s.tracef(f.line, "facts %s: does not hold: %s", fr.id, fr.when)
 			continue
 		}
-		s.tracef(f.line, "facts %s: %s becomes %s, confidence %.2f", fr.id, out.Cause, fr.cause, fr.confidence)
+		s.tracef(f.line, "facts %s: %s becomes %s, confidence %.2f: %s", fr.id, out.Cause, fr.cause, fr.confidence, strings.TrimSpace(fr.why))
 		out.Cause, out.Confidence, out.Rule = fr.cause, fr.confidence, fr.id
 		switch fr.evidence {
 		case pushdoctor.EvidenceToken:

@@ -19,7 +19,6 @@ const (
 // A failure is one failed push while its copies are still coming in.
 type failure struct {
 	answer    // the decisive one
-	first     int
 	step      int
 	job       string
 	title     string
@@ -39,7 +38,8 @@ var (
 // settleUndecided decides the answers that waited for BuildKit's summary to name the step that failed.
 func (s *state) settleUndecided(kind vertexKind) {
 	waiting := s.step.undecided
-	s.step.undecided = nil
+	beyond := s.step.beyond
+	s.step.undecided, s.step.beyond = nil, 0
 	for _, a := range waiting {
 		switch kind {
 		case vertexOther:
@@ -54,6 +54,9 @@ func (s *state) settleUndecided(kind vertexKind) {
 			a.confidence *= 0.95
 		}
 		s.fold(a)
+	}
+	if kind != vertexOther && len(s.failures) >= MaxFindings {
+		s.more += beyond // with fewer failures they were copies
 	}
 }
 
@@ -71,6 +74,9 @@ func (s *state) fold(a answer) {
 			a.client, a.strong, a.operation = f.client, f.strong, f.operation
 		}
 		if s.same(f, &a) {
+			if !a.beats(&f.answer) {
+				s.remarks = slices.DeleteFunc(s.remarks, func(r remark) bool { return r.line == a.line.Number })
+			}
 			s.tracef(a.line, "the same failure as line %d", f.line.Number)
 			f.merge(s, a)
 			s.step.last, s.step.lastLine = f, a.line.Number
@@ -81,7 +87,7 @@ func (s *state) fold(a answer) {
 		s.more++
 		return
 	}
-	f := &failure{answer: a, first: a.line.Number, step: s.step.number, title: s.step.title, lines: []parser.Line{a.line}, texts: []string{essence(a.message)}, job: s.job, shown: s.step.shown && !s.step.ownLogin}
+	f := &failure{answer: a, step: s.step.number, title: s.step.title, lines: []parser.Line{a.line}, texts: []string{essence(a.message)}, job: s.job, shown: s.step.shown && !s.step.ownLogin}
 	if d := s.step.docker; d != nil && !d.done && a.operation != pushdoctor.OperationLogin {
 		f.push = d
 	}
@@ -330,16 +336,9 @@ func (s *state) succeeded(image string, ln parser.Line) {
 		return
 	}
 	image, _, _ = strings.Cut(image, "@")
-	key, tag := repositoryKey(image), tagOf(image)
-	for _, f := range s.failures {
-		if class(f.operation) == pushdoctor.OperationPush && f.line.Number < ln.Number && repositoryKey(f.image) == key {
-			if t := tagOf(f.image); t == "" || tag == "" || t == tag {
-				f.recovered = true
-			}
-		}
-	}
+	s.cure(image, ln)
 	if d := s.step.docker; d != nil && d.retried {
-		s.retriedSilently(d, image, ln)
+		s.retriedSilently(d, image)
 	}
 	if s.isPushed == nil {
 		s.isPushed = map[string]bool{}
@@ -350,8 +349,29 @@ func (s *state) succeeded(image string, ln parser.Line) {
 	}
 }
 
+// cure marks the failures that are over now that an image was pushed well.
+func (s *state) cure(image string, ln parser.Line) {
+	key, tag := repositoryKey(image), tagOf(image)
+	for _, f := range s.failures {
+		if class(f.operation) == pushdoctor.OperationPush && f.line.Number < ln.Number && repositoryKey(f.image) == key {
+			if t := tagOf(f.image); t == "" || tag == "" || t == tag {
+				f.recovered = true
+			}
+		}
+	}
+}
+
+// serviceUp marks the failures that are over now that compose pushed a service: those whose line names it.
+func (s *state) serviceUp(service string) {
+	for _, f := range s.failures {
+		if f.step == s.step.number && f.client == pushdoctor.ClientCompose && strings.HasPrefix(undecorate(f.line.Text), service+" ") {
+			f.recovered = true
+		}
+	}
+}
+
 // retriedSilently makes a finding of layers that the daemon sent again without a word on why.
-func (s *state) retriedSilently(d *dockerPush, image string, _ parser.Line) {
+func (s *state) retriedSilently(d *dockerPush, image string) {
 	for _, f := range s.failures {
 		if f.push == d {
 			return

@@ -196,30 +196,23 @@ func (p *parsed) rule(n ast.Node) {
 		}
 	}
 	at := pairs[0].node
-	for _, need := range []struct{ key, message string }{
-		{"id", "a rule needs an id"},
-		{"cause", "a rule needs a cause"},
-		{"why", "a rule needs a why"},
-		{"match", "a rule needs at least one line under match"},
-		{"miss", "a rule needs at least one near miss under miss"},
-	} {
-		if !has(pairs, need.key) {
-			p.fault(at, "%s", need.message)
-		}
-	}
+	sound := len(p.faults) == before
 	for _, need := range []struct {
+		key     string // the key that is missing; a row without one is told only where nothing else is wrong
 		missing bool
 		message string
 	}{
-		{ru.why == "", "a rule needs a why"},
-		{len(ru.match) == 0, "a rule needs at least one line under match"},
-		{len(ru.miss) == 0, "a rule needs at least one near miss under miss"},
-		{len(ru.literal) < minRuleLength && ru.anchor == anchorNone, fmt.Sprintf("a literal has at least %d bytes, or the rule has an anchor", minRuleLength)},
-		{ru.literal == "" && ru.anchor != anchorNone && ru.anchor != anchorAnswer, "this anchor needs a literal"},
-		{ru.literal == "" && ru.anchor == anchorAnswer && len(ru.when) == 0 && ru.read == nil, "a rule without a literal needs a when"},
-		{ru.alone && ru.literal == "", "a rule that stands alone needs a literal"},
+		{"id", ru.id == "", "a rule needs an id"},
+		{"cause", ru.cause == "", "a rule needs a cause"},
+		{"why", ru.why == "", "a rule needs a why"},
+		{"match", len(ru.match) == 0, "a rule needs at least one line under match"},
+		{"miss", len(ru.miss) == 0, "a rule needs at least one near miss under miss"},
+		{"", len(ru.literal) < minRuleLength && ru.anchor == anchorNone, fmt.Sprintf("a literal has at least %d bytes, or the rule has an anchor", minRuleLength)},
+		{"", ru.literal == "" && ru.anchor != anchorNone && ru.anchor != anchorAnswer, "this anchor needs a literal"},
+		{"", ru.literal == "" && ru.anchor == anchorAnswer && len(ru.when) == 0 && ru.read == nil, "a rule without a literal needs a when"},
+		{"", ru.alone && ru.literal == "" && ru.anchor != anchorNone, "a rule that stands alone needs a literal"},
 	} {
-		if need.missing && len(p.faults) == before {
+		if need.missing && (sound || need.key != "" && !has(pairs, need.key)) {
 			p.fault(at, "%s", need.message)
 		}
 	}

@@ -15,8 +15,7 @@ func TestRealLogs(t *testing.T) {
 	folder := filepath.Join("..", "..", "shared", "reallogs")
 	index, err := os.ReadFile(filepath.Join(folder, "INDEX.tsv"))
 	if errors.Is(err, fs.ErrNotExist) {
-		t.Log("there are no real logs beside this checkout")
-		return
+		t.Skip("there are no real logs beside this checkout: they may not be published with it")
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -18,16 +18,20 @@ const (
 	maxExcerpt = 400 // bytes of a quoted line
 	maxMessage = 300 // bytes of a finding's message
 	maxName    = 255 // bytes of an image's name in a finding
+
+	maxRead    = 32 << 10 // bytes of a line that are looked at
+	maxContext = 4 << 10  // bytes of a line in which what a step is doing may stand
 )
 
 // report makes findings of the failures.
 func (s *state) report() Report {
-	out := Report{Facts: s.log.Facts(), More: s.more}
-	out.Facts.Pushed = s.pushed
+	facts := s.log.Facts()
+	facts.Pushed = s.pushed
+	out := Report{Facts: shown(facts), More: s.more}
 	for _, f := range s.failures {
 		if f.operation == pushdoctor.OperationLogin {
-			f.recovered = slices.ContainsFunc(out.Facts.Logins, func(l pushdoctor.Login) bool {
-				return l.OK && l.Line > f.line.Number && (l.Host == f.host && f.host != "" || l.Host == "")
+			f.recovered = slices.ContainsFunc(facts.Logins, func(l pushdoctor.Login) bool {
+				return l.OK && l.Line > f.line.Number && l.Host == f.host
 			})
 		}
 		out.Findings = append(out.Findings, s.finding(f, out.Facts))
@@ -38,9 +42,9 @@ func (s *state) report() Report {
 
 func (s *state) finding(f *failure, facts pushdoctor.Facts) pushdoctor.Finding {
 	out := pushdoctor.Finding{
-		Registry: f.registry, Host: clip(oneLine(redact.String(f.host)), maxName), Image: clip(oneLine(redact.String(f.image)), maxName), Client: f.client, Operation: f.operation,
+		Registry: f.registry, Host: safe(f.host, maxName), Image: safe(f.image, maxName), Client: f.client, Operation: f.operation,
 		Status: f.status, StatusSource: f.statusSource, Cause: f.cause, Confidence: f.confidence, Recovered: f.recovered,
-		Step: clip(redact.String(f.title), maxName), Line: f.line.Number, Time: f.line.Time(), Message: clip(oneLine(redact.String(f.message)), maxMessage),
+		Step: safe(f.title, maxName), Line: f.line.Number, Time: f.line.Time(), Message: safe(f.message, maxMessage),
 	}
 	if f.rule != nil {
 		out.Rule = f.rule.id
@@ -54,6 +58,33 @@ func (s *state) finding(f *failure, facts pushdoctor.Facts) pushdoctor.Finding {
 	out.Confidence = math.Round(out.Confidence*100) / 100
 	return out
 }
+
+// shown is what a report may show of the facts: a stranger's text stands in each of their strings.
+func shown(f pushdoctor.Facts) pushdoctor.Facts {
+	if f.Token != nil {
+		token := make(map[string]string, len(f.Token))
+		for scope, right := range f.Token {
+			token[safe(scope, maxName)] = safe(right, maxName)
+		}
+		f.Token = token
+	}
+	f.Logins, f.Pushed = slices.Clone(f.Logins), slices.Clone(f.Pushed)
+	for i := range f.Logins {
+		l := &f.Logins[i]
+		l.Host, l.User = safe(l.Host, maxName), safe(l.User, maxName)
+	}
+	for i := range f.Pushed {
+		f.Pushed[i] = safe(f.Pushed[i], maxName)
+	}
+	for _, s := range []*string{&f.SecretSource, &f.Repository, &f.Ref, &f.Runner} {
+		*s = safe(*s, maxName)
+	}
+	f.TokenLine.Text = oneLine(excerpt(f.TokenLine.Text, ""))
+	return f
+}
+
+// safe is a stranger's text as a report may show it: redacted, on one line, of at most n bytes.
+func safe(s string, n int) string { return clip(oneLine(redact.String(s)), n) }
 
 // oneLine makes a blank of each control character: a logger's line may hold newlines that it wrote as \n.
 func oneLine(s string) string {
@@ -81,13 +112,28 @@ func clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
+	n = len(cut(s, n))
 	if i := strings.LastIndexByte(s[:n], '<'); i >= 0 && strings.HasPrefix(s[i:], "<redacted>") && i+len("<redacted>") > n {
 		n = i
 	}
 	return strings.TrimSpace(s[:n])
+}
+
+// cut is at most n bytes of a text, up to a rune's border.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// A remark explains a decision about a line. It waits until the line is known to be no copy of one explained before.
+type remark struct {
+	line int
+	text string
 }
 
 // tracef explains a decision about a line.
@@ -95,5 +141,13 @@ func (s *state) tracef(ln parser.Line, format string, args ...any) {
 	if s.explain == nil {
 		return
 	}
-	fmt.Fprintf(s.explain, "line %d: %s\n", ln.Number, fmt.Sprintf(format, args...))
+	s.remarks = append(s.remarks, remark{ln.Number, oneLine(fmt.Sprintf(format, args...))})
+}
+
+// flush writes the explanations that wait.
+func (s *state) flush() {
+	for _, r := range s.remarks {
+		fmt.Fprintf(s.explain, "line %d: %s\n", r.line, r.text)
+	}
+	s.remarks = s.remarks[:0]
 }

@@ -175,3 +175,21 @@ func FuzzRules(f *testing.F) {
 		}
 	})
 }
+
+// Explain says why the winner won, in the words of its rule, and of a failure's copies only that they are copies.
+func TestExplain(t *testing.T) {
+	rules, err := classifier.Load(house("a.yaml", "first", pushdoctor.CausePolicyDenied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	log := "#14 exporting to image\n" + strings.Repeat("#14 ERROR: failed to push ghcr.io/octo-lab/api:1: denied: permission_denied: write_package\n", 3)
+	if _, err := rules.Explain(parser.New(strings.NewReader(log)), &said); err != nil {
+		t.Fatal(err)
+	}
+	want := "line 2: rule first matched: policy_denied, confidence 0.60: In this house it means something else.\n" +
+		"line 3: the same failure as line 2\nline 4: the same failure as line 2\n"
+	if diff := cmp.Diff(want, said.String()); diff != "" {
+		t.Errorf("Explain (-want +got):\n%s", diff)
+	}
+}

@@ -23,6 +23,9 @@ func TestSecrets(t *testing.T) {
 		"JSON":            "ERROR: failed to push ghcr.io/octo-lab/api:1.4: unknown: {\"errors\":[{\"code\":\"DENIED\",\"message\":\"@ \"}]}\n",
 		"logger":          "time=\"2026-03-01T10:00:05Z\" level=fatal msg=\"writing blob: initiating layer upload to /v2/octo/api/blobs/uploads/ in ghcr.io: denied: @ \"\n",
 		"login":           "##[group]Run echo x | docker login ghcr.io\n##[endgroup]\nError response from daemon: Get \"https://ghcr.io/v2/\": denied: @ \n",
+		"user of a login": "##[group]Run docker login\n\x1b[36;1mdocker login ghcr.io -u @ --password-stdin\x1b[0m\n##[endgroup]\nLogin Succeeded\n#14 ERROR: failed to push ghcr.io/octo-lab/api:1.4: denied: denied\n",
+		"ref":             "Job defined at: octo-lab/api/.github/workflows/image.yml@refs/heads/ @ \n#14 ERROR: failed to push ghcr.io/octo-lab/api:1.4: denied: denied\n",
+		"rights":          "##[group]GITHUB_TOKEN Permissions\nContents: read @ \x07AAAA\n@: read\nPackages: @\n##[endgroup]\nSecret source: @\n#14 ERROR: failed to push ghcr.io/octo-lab/api:1.4: denied: permission_denied: write_package\n",
 		"copies":          "#14 exporting to image\n#14 ERROR: failed to push ghcr.io/octo-lab/api:1.4: unknown: @ \nERROR: failed to solve: failed to push ghcr.io/octo-lab/api:1.4: denied: permission_denied: write_package @\n",
 	}
 	for _, secret := range []string{

@@ -12,6 +12,7 @@ const (
 	tokenTable   = "GITHUB_TOKEN Permissions"
 	preambleSpan = 10 // lines at the beginning of a whole log of which one is the runner's first word
 	maxScopes    = 64
+	maxText      = 255 // bytes of a name, a ref, a host or a user that are believed
 )
 
 // facts gathers what the lines of one job say of it.
@@ -127,7 +128,15 @@ func (f *facts) scope(ln *Line, copied bool) bool {
 		f.inToken = false
 		return false
 	}
-	if len(f.token) >= maxScopes {
+	switch {
+	case len(name) > maxText || strings.ContainsFunc(name, notLetter):
+		return true
+	case right != "read" && right != "write" && right != "none":
+		if name = kebab(name); name == "packages" {
+			f.token[name] = "unknown" // masked: there is a row, but nobody can read it
+		}
+		return true
+	case len(f.token) >= maxScopes:
 		return true
 	}
 	name = kebab(name)
@@ -180,14 +189,17 @@ func (f *facts) output(l *Log) {
 		file, ref, _ := strings.Cut(v, "@")
 		name, _, ok := strings.Cut(file, "/.github/")
 		if ok && f.defined == "" && isRepository(name) {
-			f.defined, f.ref = strings.Clone(name), strings.Clone(ref)
+			f.defined = strings.Clone(name)
+			if len(ref) <= maxText {
+				f.ref = strings.Clone(ref)
+			}
 		}
 	case "Job is about to start running on the hosted runner":
 		f.hosted = true
 	case "Job is about to start running on the runner", "Runner name":
 		f.named = true
 	case "Secret source":
-		if f.secrets == "" {
+		if f.secrets == "" && (v == "Actions" || v == "Dependabot" || v == "None") {
 			f.secrets = strings.Clone(v)
 		}
 	case "Uses":
@@ -215,6 +227,8 @@ func isRepository(s string) bool {
 	return ok && owner != "" && name != "" && len(s) <= 200 && !strings.ContainsFunc(s[len(owner)+1:], notName) && !strings.ContainsFunc(owner, notName)
 }
 
+func notLetter(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') }
+
 func notName(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')
 }
@@ -236,7 +250,7 @@ func (f *facts) echo(l *Log) {
 		value = strings.TrimSpace(value)
 		f.logins.value(l.head.part, name, value)
 		switch {
-		case l.head.part == env && name == "GITHUB_REF" && f.envRef == "":
+		case l.head.part == env && name == "GITHUB_REF" && f.envRef == "" && len(value) <= maxText:
 			f.envRef = strings.Clone(value)
 		case l.head.part == with && name == "repository" && strings.HasPrefix(ln.Title, "Run actions/checkout@"):
 			f.checkedOut(value)

@@ -34,6 +34,7 @@ type logins struct {
 	title  string
 	start  int    // the line at which the step begins
 	echo   bool   // the step's header is not over yet
+	loops  bool   // the script does something over and over
 	line   string // what of the script was read of a command over several lines
 	lineAt int
 }
@@ -73,7 +74,7 @@ func (l *logins) close(i int, ok bool, line int) {
 
 func (l *logins) ended(a *attempt, ok bool, line int) pushdoctor.Login {
 	user, known := expand(a.user, l.vars)
-	if !known {
+	if !known || len(user) > maxText {
 		user = ""
 	}
 	return pushdoctor.Login{Host: l.host(a), User: user, OK: ok, Line: line}
@@ -102,7 +103,7 @@ func canonical(s string) string {
 	case "index.docker.io", "registry-1.docker.io", "registry.docker.io", "registry.hub.docker.com", "hub.docker.com", "docker.com":
 		return dockerHub
 	}
-	if len(s) > 255 || strings.ContainsFunc(s, func(r rune) bool { return notName(r) && r != ':' && r != '*' && r != '[' && r != ']' }) {
+	if len(s) > maxText || strings.ContainsFunc(s, func(r rune) bool { return notName(r) && r != ':' && r != '*' && r != '[' && r != ']' }) {
 		return ""
 	}
 	return strings.Clone(s)
@@ -131,12 +132,19 @@ func (l *logins) script(ln *Line) {
 		return
 	}
 	text = l.line + text
+	l.loops = l.loops || isLoop(text)
 	if more, ok := strings.CutSuffix(text, `\`); ok {
 		l.line = more
 		return
 	}
 	l.line = ""
 	l.run(text, l.lineAt, false)
+}
+
+// isLoop says whether a line of a script begins a loop, or calls for a retry.
+func isLoop(text string) bool {
+	word, _, _ := strings.Cut(strings.TrimSpace(text), " ")
+	return word == "for" || word == "while" || word == "until" || strings.Contains(text, "retry")
 }
 
 // run takes up the logins in a line of shell. traced: the line was printed because it runs now.
@@ -271,7 +279,7 @@ func (l *logins) announced(host string, line int) {
 		host = dockerHub
 	}
 	host = strings.TrimPrefix(strings.TrimPrefix(host, "Docker "), "registry ")
-	if strings.Contains(host, " ") || !strings.ContainsAny(host, ".:*") {
+	if len(host) > maxText || strings.Contains(host, " ") || !strings.ContainsAny(host, ".:*") {
 		return
 	}
 	for i := range l.open {
@@ -293,8 +301,37 @@ func (l *logins) succeeded(line int) {
 			return
 		}
 	}
+	if again := l.refusedHere(); again != nil {
+		if len(l.done) < maxLogins {
+			l.done = append(l.done, pushdoctor.Login{Host: again.Host, User: again.User, OK: true, Line: line})
+		}
+		return
+	}
 	l.open = append(l.open, attempt{host: l.input(), user: l.inputs["username"]})
 	l.close(len(l.open)-1, true, line)
+}
+
+// refusedHere returns the login that the step's script makes once more after a refusal, nil where it makes none
+// over and over, or several.
+func (l *logins) refusedHere() *pushdoctor.Login {
+	if !l.loops {
+		return nil
+	}
+	var again *pushdoctor.Login
+	for i := range l.done {
+		d := &l.done[i]
+		switch {
+		case d.Line < l.start:
+		case again != nil && d.Host != again.Host:
+			return nil
+		default:
+			again = d
+		}
+	}
+	if again == nil || again.OK {
+		return nil
+	}
+	return again
 }
 
 // refusals are words of clients that give up a login. Each is one only while a login is awaited.
