@@ -1,5 +1,6 @@
-# All that a machine needs beforehand is Go 1.26, GNU make and bash. The linters are built from
-# the Go module proxy into .tools, once for each version. Nothing here is skipped: a part that
+# A machine needs Go 1.26, GNU make and bash beforehand, and for the race detector a C compiler: cc
+# installs gcc where make runs as root on Debian or Ubuntu. The linters are built from the Go
+# module proxy into .tools, once for each version. Nothing here is skipped: a part that
 # cannot do its work fails and says why.
 
 SHELL  := bash

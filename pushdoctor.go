@@ -137,8 +137,8 @@ const (
 	OperationLogin       Operation = "login"
 	OperationToken       Operation = "token"        // the token endpoint
 	OperationUpload      Operation = "upload"       // blobs
-	OperationManifest    Operation = "manifest"     //
-	OperationCacheExport Operation = "cache_export" //
+	OperationManifest    Operation = "manifest"     // the manifest or index, which makes the tag
+	OperationCacheExport Operation = "cache_export" // the build cache that BuildKit pushes beside the image
 	OperationReference   Operation = "reference"    // the name, before any request
 	OperationSign        Operation = "sign"         // a signature, attestation or SBOM beside the image
 	OperationPush        Operation = "push"
@@ -166,7 +166,7 @@ type EvidenceKind string
 // The kinds of evidence.
 const (
 	EvidenceAnswer EvidenceKind = "answer" // the client's or the registry's own words
-	EvidenceToken  EvidenceKind = "token"  // the table of the job token's rights, or its absence of one
+	EvidenceToken  EvidenceKind = "token"  // a row of the table of the job token's rights
 	EvidenceLogin  EvidenceKind = "login"  // a login that was made, refused, or made to another host
 	EvidenceFile   EvidenceKind = "file"   // the workflow file
 )

@@ -59,6 +59,10 @@ func Load(file string, environ []string, flags map[string]string) (Config, error
 }
 
 func read(file string) ([]byte, error) {
+	// To open a pipe is to wait for its writer, and nothing breaks that off. A folder is refused by its first read.
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, fmt.Errorf("configuration: %s is no regular file", file)
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)

@@ -9,7 +9,7 @@ import (
 var names = []string{
 	"password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "accesskey",
 	"privatekey", "secretkey", "signingkey", "encryptionkey", "accountkey", "sharedkey", "authkey",
-	"credential", "registryauth", "amzsignature", "googsignature",
+	"credential", "registryauth", "amzsignature", "googsignature", "jfrogartapi",
 }
 
 // words are what stands behind such a name and is no secret: the rights of a token, a
@@ -101,8 +101,13 @@ func (sc *scanner) named(i, next int) int {
 		return 0
 	}
 	equals := s[i] != ':'
-	if !k.secret(s, equals) {
-		return 0
+	if !equals && (k.is("cookie") || k.is("setcookie")) {
+		if end := sc.cookies(k, next); end > 0 {
+			return end
+		}
+	}
+	if !k.secret(s, equals) && (equals || !k.short(s) || k.is("pass") || !ownLine(s, k.from)) {
+		return 0 // "PASS: TestPush" is a result
 	}
 	before := byte(' ')
 	if k.from > 0 {
@@ -205,7 +210,7 @@ func keyBefore(s string, i int) (key, bool) {
 	return k, true
 }
 
-var lastByte = bytesOf("dtnylhgse")
+var lastByte = bytesOf("dtnylhgsewi")
 
 // secret reports whether the value of k is a secret. Some names are those of secrets only before
 // "=" or in quotes.
@@ -219,12 +224,23 @@ func (k *key) secret(s string, equals bool) bool {
 	if !equals && !k.quoted {
 		return false
 	}
-	raw := strings.ToLower(s[k.from:k.to])
 	switch string(k.norm[k.n:]) {
-	case "auth", "sig", "signature", "pass", "pat", "xcsrf", "cookie":
+	case "sig", "signature", "xcsrf", "cookie", "setcookie":
 		return true
 	}
-	return raw == "_state" || strings.HasSuffix(raw, "_pass") || strings.HasSuffix(raw, "-pass") || strings.HasSuffix(raw, "_pat")
+	return k.short(s) || strings.EqualFold(s[k.from:k.to], "_state")
+}
+
+// short reports whether the last word of the name is one that is too short to be known without
+// what separates it: "GH_PAT", and not "compat".
+func (k *key) short(s string) bool {
+	for _, word := range [...]string{"auth", "pass", "pat", "pw"} {
+		if k.ends(word) {
+			before := k.to - len(word) - 1
+			return k.is(word) || before >= k.from && strings.IndexByte("-_.", s[before]) >= 0
+		}
+	}
+	return false
 }
 
 // value finds the value that begins at s[i], without its quotes.
@@ -319,6 +335,54 @@ func inMap(s string, i int) bool {
 	return open >= 0 && !strings.Contains(near[open:], "]")
 }
 
+// cookies marks what stands behind "Cookie:" or "Set-Cookie:", pairs with blanks between them, and returns its end,
+// or 0. v is where the value begins; without a pair it is a sentence about a cookie.
+func (sc *scanner) cookies(k key, v int) int {
+	s := sc.s
+	for v < len(s) && (s[v] == ' ' || s[v] == '\t') {
+		v++
+	}
+	stop := "\r\n"
+	switch {
+	case v < len(s) && s[v] == '[': // http.Header, as Go prints it
+		v++
+		stop = "]\r\n"
+	case !k.quoted && k.from > 0 && strings.IndexByte("\"'`", s[k.from-1]) >= 0: // curl -H "Cookie: ..."
+		stop = s[k.from-1:k.from] + "\r\n"
+	}
+	name, _, pair := strings.Cut(s[v:min(len(s), v+maxUser)], "=")
+	if !pair || strings.ContainsAny(name, " \t\r\n") {
+		return 0
+	}
+	if k.quoted && stop == "\r\n" {
+		from, to, _ := value(s, v, false)
+		return sc.add(from, to)
+	}
+	to := len(s)
+	if n := strings.IndexAny(s[v:], stop); n >= 0 {
+		to = v + n
+	}
+	return sc.add(v, to)
+}
+
+// configured marks the value behind the blank s[i] in "aws configure set aws_secret_access_key x", and returns its end, or 0.
+func (sc *scanner) configured(i int) int {
+	s := sc.s
+	if i == 0 || s[i-1] != 'y' && s[i-1] != 'n' ||
+		!strings.HasSuffix(s[:i], "aws_secret_access_key") && !strings.HasSuffix(s[:i], "aws_session_token") {
+		return 0
+	}
+	from := blank.run(s, i)
+	if from == len(s) || opensHarmless(s[from:]) || !command(s, i, "configure set") {
+		return 0
+	}
+	from, to, _ := value(s, from, false)
+	if harmless(s[from:to]) {
+		return 0
+	}
+	return sc.add(from, to)
+}
+
 // userPassword marks the part behind the colon of user:password at s[from:to].
 func (sc *scanner) userPassword(from, to int) int {
 	user, password, ok := strings.Cut(sc.s[from:to], ":")
@@ -380,6 +444,7 @@ func (sc *scanner) flag(i int) int {
 	}
 	if name == "--password-stdin" {
 		sc.echoed(i)
+		sc.hereString(to)
 		return 0
 	}
 	from := to
@@ -421,20 +486,45 @@ func (sc *scanner) flag(i int) int {
 	return sc.add(from, end)
 }
 
-// echoed marks what a script writes into the login at s[i]: echo "x" | docker login --password-stdin.
-func (sc *scanner) echoed(i int) {
-	const echo = "echo "
-	from := max(0, i-1024)
-	n := strings.LastIndex(sc.s[from:i], echo)
-	if n < 0 {
+// hereString marks what a script hands to the login whose --password-stdin ends at s[i]: docker login --password-stdin <<< "x".
+func (sc *scanner) hereString(i int) {
+	s := sc.s
+	between, _, ok := strings.Cut(s[i:min(len(s), i+1024)], "<<<")
+	if !ok || strings.ContainsAny(between, ";|&\n") {
 		return
 	}
-	from += n + len(echo)
+	from := blank.run(s, i+len(between)+len("<<<"))
+	if from == len(s) || opensHarmless(s[from:]) {
+		return
+	}
+	if from, to, _ := value(s, from, false); !harmless(s[from:to]) {
+		sc.add(from, to)
+	}
+}
+
+// echoed marks what a script writes into the login at s[i]: echo "x" | docker login --password-stdin, or with printf.
+func (sc *scanner) echoed(i int) {
+	const echo, printf = "echo ", "printf "
+	from := max(0, i-1024)
+	near := sc.s[from:i]
+	n, p := strings.LastIndex(near, echo), strings.LastIndex(near, printf)
+	switch {
+	case p > n:
+		from += p + len(printf)
+	case n >= 0:
+		from += n + len(echo)
+	default:
+		return
+	}
 	text, _, ok := strings.Cut(sc.s[from:i], "|")
 	if !ok || strings.ContainsAny(text, ";&") {
 		return
 	}
 	body := strings.TrimLeft(strings.TrimPrefix(strings.TrimLeft(text, " "), "-n "), ` "'`)
+	if strings.HasPrefix(body, "%") { // the format of printf
+		_, body, _ = strings.Cut(body, " ")
+		body = strings.TrimLeft(body, ` "'`)
+	}
 	from += len(text) - len(body)
 	if body = strings.TrimRight(body, ` "'\`); !harmless(body) {
 		sc.add(from, from+len(body))

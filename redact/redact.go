@@ -75,7 +75,7 @@ func (sc *scanner) scan() {
 		case '?':
 			sc.readQuery(i + 1)
 		case ' ':
-			end = max(end, sc.authorization(i))
+			end = max(end, sc.authorization(i), sc.configured(i))
 		case '-':
 			end = max(end, sc.flag(i), sc.pem(i))
 		}

@@ -76,6 +76,31 @@ func TestString(t *testing.T) {
 		{"AWS4-HMAC-SHA256 Credential=" + akid + "/20260301/eu-west-1/ecr/aws4_request, SignedHeaders=host, Signature=" + hexes,
 			"AWS4-HMAC-SHA256 Credential=<redacted>, SignedHeaders=host, Signature=<redacted>"},
 
+		{"  GH_PAT: hunter", "  GH_PAT: <redacted>"},
+		{"DOCKERHUB_PW=hunter docker", "DOCKERHUB_PW=<redacted> docker"},
+		{"  DOCKERHUB_PW: hunter", "  DOCKERHUB_PW: <redacted>"},
+		{"  docker-pass: hunter", "  docker-pass: <redacted>"},
+		{"  pat: hunter", "  pat: <redacted>"},
+		{"  NPM_AUTH: b2N0bzpodW50ZXI=", "  NPM_AUTH: <redacted>"},
+		{"\t  auth: dXNlcjpodW50ZXIy", "\t  auth: <redacted>"},
+		{"> X-JFrog-Art-Api: hunter", "> X-JFrog-Art-Api: <redacted>"},
+		{`curl -H "X-JFrog-Art-Api:hunter" https://x.example.test`, `curl -H "X-JFrog-Art-Api:<redacted>" https://x.example.test`},
+		{"> Cookie: sid=hunter; user=\"octo\"; x", "> Cookie: <redacted>"},
+		{"< set-cookie: sid=hunter; Path=/; HttpOnly\r\n< Date: today", "< set-cookie: <redacted>\r\n< Date: today"},
+		{`curl -H "Cookie: sid=hunter; a=b" https://x.example.test`, `curl -H "Cookie: <redacted>" https://x.example.test`},
+		{"map[Accept:[*/*] Cookie:[sid=hunter; a=b] Via:[x]]", "map[Accept:[*/*] Cookie:[<redacted>] Via:[x]]"},
+		{`{"Set-Cookie":"sid=hunter; Path=/","Via":"x"}`, `{"Set-Cookie":"<redacted>","Via":"x"}`},
+		{`{"Set-Cookie":["sid=hunter; Path=/","b=hunter"],"Via":"x"}`, `{"Set-Cookie":[<redacted>],"Via":"x"}`},
+
+		// By command.
+		{"aws configure set aws_secret_access_key hunter", "aws configure set aws_secret_access_key <redacted>"},
+		{`aws configure set --profile ci aws_session_token "hunter" && x`, `aws configure set --profile ci aws_session_token "<redacted>" && x`},
+		{`docker login -u octo --password-stdin <<< "hunter two"`, `docker login -u octo --password-stdin <<< "<redacted>"`},
+		{"docker login --password-stdin ghcr.io <<<hunter && make", "docker login --password-stdin ghcr.io <<<<redacted> && make"},
+		{"printf hunter | docker login --password-stdin", "printf <redacted> | docker login --password-stdin"},
+		{`printf '%s\n' "hunter two" | docker login --password-stdin`, `printf '%s\n' "<redacted>" | docker login --password-stdin`},
+		{`echo a; printf "%s" hunter|docker login --password-stdin`, `echo a; printf "%s" <redacted>|docker login --password-stdin`},
+
 		// By option.
 		{"docker login -u octo -p hunter ghcr.io", "docker login -u octo -p <redacted> ghcr.io"},
 		{"docker login ghcr.io -u octo -phunter", "docker login ghcr.io -u octo -p<redacted>"},
@@ -143,7 +168,11 @@ func TestStringLeaves(t *testing.T) {
 		"  password: ${{ secrets.GITHUB_TOKEN }}", `password: "${{ secrets.GITHUB_TOKEN }}"`, "docker login -u octo -p $TOKEN", `--password "${TOKEN}"`, "TOKEN=$(cat file)",
 		"WARNING! Using --password via the CLI is insecure. Use --password-stdin.",
 		"Must provide --username with --password-stdin", `echo "$TOKEN" | docker login --password-stdin`, "echo ${{ secrets.CR_PAT }} | docker login --password-stdin", "echo login; docker login --password-stdin",
-		"docker login --password-stdin < token.txt",
+		"docker login --password-stdin < token.txt", `docker login --password-stdin <<< "$TOKEN"`, "docker login --password-stdin <<< ${{ secrets.CR_PAT }}",
+		"docker login --password-stdin <<<$(cat token)", "docker login --password-stdin < token.txt; cat <<< hello", `printf '%s' "$TOKEN" | docker login --password-stdin`,
+		"printf %s | docker login --password-stdin", "aws configure set region eu-west-1", "aws configure set aws_secret_access_key $AWS_KEY", "the aws_secret_access_key setting",
+		"  path: x", "  compat: 1", "  author: x", "  pattern: x", "  bypass: x", "path=x", "compat=1", "author=x", "bypass=x", "  PASS: TestPush", "  auth: none", "  GH_PAT: ***", "  auth: ${{ secrets.AUTH }}",
+		"checking auth: x", "  auth: connection refused by peer", "rest-api: x", "show: x", "  new: x", "error reading cookie: unexpected EOF", "Cookie: ***",
 		"--secret id=npm,src=.npmrc", "--mount=type=secret,id=token", "  secret-files: |",
 		"docker run -p 8080:80 -u 1000:1000 registry.example.test/octo/api", "mkdir -p dist/assets1", "docker login ghcr.io && mkdir -p dist1",
 		"sha256:" + hexes, "commit " + hexes[:40], "ghcr.io/octo-lab/api@sha256:" + hexes,
@@ -276,6 +305,8 @@ func TestStringIsLinear(t *testing.T) {
 		`"token":"`, `"token":'`, `token: "`, `token: \"`, `token: '\`, " -p '", ` -p "`, ` -p \"`, " -p", "--password ", ` "-p 'x`, " docker login -p",
 		"-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "Bearer ", "Authorization: ", "map[token:", "token:", "Token:", "token=,", "a=b,", "a,", `\"auth\":\"`,
 		"%3D", "token%3D", "<redacted>", "token=<redacted>", "&_state=", "=", ":", "'", "?", "-", " ", "@", "https://@",
+		"Cookie:", "Cookie: a=", "Cookie:[a=", `"Cookie: a=`, `"cookie":"a=`, "--password-stdin <<<", "--password-stdin <<< '", `--password-stdin <<< \"`, "printf %s ", "printf x|--password-stdin ",
+		"aws configure set aws_session_token ", " aws_session_token '", "  auth: ", "_pat=",
 	} {
 		for _, before := range []string{"", "token: ", `x="`} {
 			text := before + strings.Repeat(piece, (256<<10)/len(piece))

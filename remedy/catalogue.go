@@ -21,6 +21,9 @@ type entry struct {
 	Title string           `yaml:"title"`
 	Steps []string         `yaml:"steps"`
 	Patch string           `yaml:"patch"`
+	// PatchClients are those that Patch is meant for, all where there are none: docker push
+	// finds nothing where ko or crane pushed.
+	PatchClients []pushdoctor.Client `yaml:"patch_clients"`
 	// PatchBuildx stands in for Patch where BuildKit pushed: its result is in no local store
 	// from which docker push could send it again.
 	PatchBuildx string   `yaml:"patch_buildx"`
@@ -170,6 +173,11 @@ func (e *entry) check() []word {
 	}
 	if e.Title == "" || len(e.Steps) < 2 || len(e.For) == 0 {
 		say(e.ID.line, "a hint has a title, two steps or more and a row under for")
+	}
+	for _, client := range e.PatchClients {
+		if !client.Valid() {
+			say(e.ID.line, "unknown client %q", client)
+		}
 	}
 	for _, text := range append(slices.Clone(e.Steps), e.Title, e.Patch, e.PatchBuildx) {
 		for _, name := range slot.FindAllString(text, -1) {

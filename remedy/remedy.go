@@ -55,8 +55,11 @@ func Advise(f pushdoctor.Finding, facts pushdoctor.Facts) []pushdoctor.Hint {
 	choices = choices[:min(len(choices), maxHints)]
 
 	patch := func(e *entry) string {
-		if f.Client == pushdoctor.ClientBuildx && e.PatchBuildx != "" {
+		switch {
+		case f.Client == pushdoctor.ClientBuildx && e.PatchBuildx != "":
 			return e.PatchBuildx
+		case len(e.PatchClients) > 0 && !slices.Contains(e.PatchClients, f.Client):
+			return ""
 		}
 		return e.Patch
 	}

@@ -253,6 +253,7 @@ func TestLoadNamesEachFault(t *testing.T) {
 		{strings.Replace(good, "cause: [timeout], ", "registry: [ghcr], ", 1), `c.yaml:5: a: a row names its causes`},
 		{strings.Replace(good, "cause: timeout\n", "cause: slow\n", 1), `c.yaml:1: a: unknown cause "slow"`},
 		{strings.Replace(good, "title: T", "title: \"T {hots}\"", 1), `c.yaml:1: a: unknown name {hots}`},
+		{good + "  patch_clients: [dokcer]\n", `c.yaml:1: a: unknown client "dokcer"`},
 		{strings.Replace(good, "steps: [a, b]", "steps: [a]", 1), `c.yaml:1: a: a hint has a title, two steps or more and a row under for`},
 		{good + "  docs: [\"http://example.test\"]\n", `c.yaml:1: a: "http://example.test" is no https address`},
 		{good + good, `c.yaml:6: a: the id stands twice`},
@@ -266,6 +267,57 @@ func TestLoadNamesEachFault(t *testing.T) {
 	_, err := load("c.yaml", []byte(good+"  stepz: [a]\n"))
 	if got := fmt.Sprint(err); !strings.Contains(got, `unknown field "stepz"`) || !strings.Contains(got, "[6:") {
 		t.Errorf("load with an unknown key: %s", got)
+	}
+}
+
+// Nobody can paste docker push where another client pushed: there is no such image in docker's store.
+func TestPatchFitsClient(t *testing.T) {
+	pushes := map[pushdoctor.Client]map[string]bool{}
+	for _, client := range pushdoctor.Clients {
+		pushes[client] = map[string]bool{}
+		for _, cause := range pushdoctor.Causes {
+			hints := Advise(pushdoctor.Finding{Cause: cause, Registry: "ghcr", Host: "ghcr.io", Image: "ghcr.io/octo-lab/api:dev", Client: client, Operation: "push"}, pushdoctor.Facts{})
+			for _, h := range hints {
+				for _, tool := range []string{"docker", "podman"} {
+					if strings.Contains(h.Patch, tool+" push ghcr.io/octo-lab/api:dev") {
+						pushes[client][tool] = true
+					}
+				}
+			}
+		}
+	}
+	want := map[pushdoctor.Client]map[string]bool{}
+	for _, client := range pushdoctor.Clients {
+		want[client] = map[string]bool{}
+	}
+	want["docker"]["docker"], want["compose"]["docker"], want["podman"]["podman"] = true, true, true
+	want["buildx"]["docker"] = true // of what --load put into docker's store
+	if diff := gocmp.Diff(want, pushes); diff != "" {
+		t.Errorf("patches that push (-want +got):\n%s", diff)
+	}
+}
+
+// The words of rows about logins are those of classifier's rules: a login that was refused elsewhere is no login there.
+func TestLogin(t *testing.T) {
+	elsewhere := pushdoctor.Login{Host: "docker.io"}
+	for _, test := range []struct {
+		logins []pushdoctor.Login
+		whole  bool
+		want   string
+	}{
+		{nil, true, "none"},
+		{nil, false, "unknown"},
+		{[]pushdoctor.Login{elsewhere}, true, "none"},
+		{[]pushdoctor.Login{elsewhere}, false, "unknown"},
+		{[]pushdoctor.Login{{Host: "docker.io", OK: true}}, true, "other_host"},
+		{[]pushdoctor.Login{{Host: "docker.io", OK: true}, {Host: "***", OK: true}}, true, "unknown"},
+		{[]pushdoctor.Login{elsewhere, {Host: "***"}}, true, "unknown"},
+		{[]pushdoctor.Login{{Host: "docker.io", OK: true}, {Host: "ghcr.io"}}, true, "refused"},
+		{[]pushdoctor.Login{{Host: "ghcr.io"}, {Host: "ghcr.io", OK: true}}, true, "ok"},
+	} {
+		if got := login(pushdoctor.Finding{Host: "ghcr.io"}, pushdoctor.Facts{Logins: test.logins, Whole: test.whole}); got != test.want {
+			t.Errorf("%+v, whole %v: %s, want %s", test.logins, test.whole, got, test.want)
+		}
 	}
 }
 

@@ -88,12 +88,15 @@ func login(f pushdoctor.Finding, facts pushdoctor.Facts) string {
 			state = "refused"
 		case at == "" || at == "***":
 			hidden = true
-		case state == "unknown":
+		case l.OK && state == "unknown":
 			state = "other_host"
 		}
 	}
-	if hidden && state == "other_host" {
+	switch {
+	case hidden && state == "other_host":
 		return "unknown" // the masked login may have been at this host
+	case !hidden && state == "unknown" && facts.Whole:
+		return "none" // one that was refused elsewhere is none
 	}
 	return state
 }
@@ -166,6 +169,7 @@ var fallbacks = map[string]string{
 	"job_owner":                 "OWNER",
 	"job_repository":            "OWNER/REPOSITORY",
 	"login_host":                "HOST",
+	"docker":                    "docker",
 	"account":                   "ACCOUNT",
 	"region":                    "REGION",
 	"package_settings_url":      "https://github.com/orgs/OWNER/packages/container/NAME/settings",
@@ -176,6 +180,9 @@ var fallbacks = map[string]string{
 // names are the finding's own names that are safe to print.
 func names(f pushdoctor.Finding, facts pushdoctor.Facts, n name, loginHost string) map[string]string {
 	out := map[string]string{"permissions": permissions(facts.Token)}
+	if f.Client == pushdoctor.ClientPodman {
+		out["docker"] = "podman"
+	}
 	put := func(key, value string, safe *regexp.Regexp) bool {
 		if !safe.MatchString(value) {
 			return false

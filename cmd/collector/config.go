@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -38,7 +39,7 @@ func (p *program) checkConfig() error {
 		return errors.Join(exitStatus(exitFound), out.flush())
 	}
 	if err != nil {
-		return fmt.Errorf("configuration: %w", err)
+		return err
 	}
 	name := p.configFile
 	if name == "" {
@@ -55,17 +56,22 @@ func (p *program) versionCommand() *cobra.Command {
 		Example: "  pushdoctor version",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			version, commit := "(devel)", "unknown"
-			if info, ok := debug.ReadBuildInfo(); ok {
-				if info.Main.Version != "" {
-					version = info.Main.Version
-				}
-				commit = revision(info.Settings)
-			}
-			_, err := fmt.Fprintf(p.stdout, "pushdoctor %s\ncommit %s\n%s %s/%s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := io.WriteString(p.stdout, versionText())
 			return err
 		},
 	}
+}
+
+// versionText is what version and --version print.
+func versionText() string {
+	version, commit := "(devel)", "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "" {
+			version = info.Main.Version
+		}
+		commit = revision(info.Settings)
+	}
+	return fmt.Sprintf("pushdoctor %s\ncommit %s\n%s %s/%s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // revision returns the commit that the program was built from, and whether files had been changed since.

@@ -37,8 +37,8 @@ func (p *program) diagnoseCommand() *cobra.Command {
 		Use:   "diagnose [flags] WHAT...",
 		Short: "Say what failed in job logs, and what to do about it",
 		Long: `Reads job logs and says which pushes of images failed, for which cause, on what
-evidence, and what to do. WHAT is a job log, a folder of logs, a run's archive (.zip),
-or - for standard input.
+evidence, and what to do. WHAT is a job log (a file or a pipe), a folder of logs, a run's
+archive (.zip), or - for standard input.
 
 Exit status: 0 nothing failed, or a retry cured it; 1 a push failed; 2 something could
 not be read (the rest was); 130 interrupted.`,
@@ -74,8 +74,11 @@ not be read (the rest was); 130 interrupted.`,
 // rules returns the rules in force: those of the flag, then those of the configuration, then the built-in ones.
 func (p *program) rules(names []string) (*classifier.Rules, error) {
 	config, err := configs.Load(p.configFile, p.environ, nil)
+	if faults, ok := errors.AsType[configs.Faults](err); ok {
+		return nil, fmt.Errorf("the configuration is at fault:\n%w", faults)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("the configuration is at fault:\n%w", err)
+		return nil, err
 	}
 	names = slices.Concat(names, config.Classify.Rules)
 	if len(names) == 0 {
@@ -125,7 +128,8 @@ func (p *program) diagnose(ctx context.Context, d *diagnosis, format string, exp
 		d.explain = p.stderr
 		if format == "text" {
 			d.explain = &guard{w: out, plain: true}
-		} else if inActions {
+		} else if inActions && format != "github" {
+			// The runner reads both streams as one: this would silence the annotations too.
 			defer deaf(p.stderr.w, p.stderr.flush)()
 		}
 	}

@@ -146,6 +146,12 @@ func TestStopCommands(t *testing.T) {
 			t.Errorf("%s differs in Actions:\n%s", format, diff)
 		}
 	}
+	for format, stops := range map[string]bool{"json": true, "markdown": true, "github": false} {
+		got := call{args: []string{"diagnose", "--explain", "--format", format, "job.txt"}, env: inActions}.run(t)
+		if strings.Contains(got.stderr, "::stop-commands::") != stops || !strings.Contains(got.stderr, "Explanation of job.txt\n") {
+			t.Errorf("%s: the explanation stops commands: %v, want %v\n%s", format, !stops, stops, got.stderr)
+		}
+	}
 }
 
 // Red where --explain does not name the winner, or mixes with JSON.

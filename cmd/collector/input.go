@@ -61,8 +61,12 @@ func (s *source) named(arg string, yield func(input) bool) bool {
 		return yield(input{path: arg, err: err})
 	case info.IsDir():
 		return folder(arg, yield)
+	case info.Mode()&fs.ModeNamedPipe != 0:
+		return yield(input{path: arg, open: func(ctx context.Context) (io.ReadCloser, error) {
+			return io.NopCloser(&interruptible{r: &pipe{path: arg}, done: ctx.Done()}), nil
+		}})
 	case !info.Mode().IsRegular():
-		return yield(input{path: arg, err: fmt.Errorf("this is %s, not a file: hand it over as standard input (pushdoctor diagnose - < %s)", kind(info.Mode()), filepath.Base(arg))})
+		return yield(input{path: arg, err: fmt.Errorf("this is %s, not a file: hand it over as standard input (pushdoctor diagnose - < %s)", kind(info.Mode()), arg)})
 	}
 	return file(arg, yield)
 }
@@ -236,6 +240,24 @@ func judge(b []byte) error {
 		return errBinary
 	}
 	return nil
+}
+
+// A pipe is one with a name, as of diagnose <(gh run view --log). Its first read opens it, since that waits
+// for a writer; the file is left to the program's end, as a read that waits may hold it.
+type pipe struct {
+	path string
+	f    *os.File
+}
+
+func (p *pipe) Read(b []byte) (int, error) {
+	if p.f == nil {
+		f, err := os.Open(p.path)
+		if err != nil {
+			return 0, err
+		}
+		p.f = f
+	}
+	return p.f.Read(b)
 }
 
 // An interruptible reads what a read may wait for without end, and gives up when done is closed: a

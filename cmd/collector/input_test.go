@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,7 +58,6 @@ func TestNoLog(t *testing.T) {
 		os.Mkdir("nothing", 0o755),
 		os.Symlink("loop", "loop"),
 		os.Symlink("good.log", "link.log"),
-		syscall.Mkfifo("fifo", 0o644),
 	} {
 		if step != nil {
 			t.Fatal(step)
@@ -78,8 +79,7 @@ func TestNoLog(t *testing.T) {
 		{"nothing", "there is no log in this folder"},
 		{"no-log", "there is no log in this folder"},
 		{"loop", "too many levels of symbolic links"},
-		{"fifo", "this is a pipe, not a file: hand it over as standard input (pushdoctor diagnose - < fifo)"},
-		{os.DevNull, "this is a device, not a file: hand it over as standard input (pushdoctor diagnose - < null)"},
+		{os.DevNull, "this is a device, not a file: hand it over as standard input (pushdoctor diagnose - < /dev/null)"},
 		{"https://github.com/octo-lab/api/actions/runs/1/job/2", anAddress},
 		{"octo-lab/api#1", anAddress},
 		{strings.Repeat("x", 300), "file name too long"},
@@ -97,6 +97,56 @@ func TestNoLog(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{path + ": " + test.want, "good.log: 1 found"}, outcomes(t, got.stdout)); diff != "" || got.status != status {
 			t.Errorf("%s: status %d, want %d (-want +got):\n%s", test.arg, got.status, status, diff)
+		}
+	}
+}
+
+// Red where a log from diagnose <(gh run view --log) is refused, or a pipe to which nobody writes cannot be interrupted.
+func TestPipe(t *testing.T) {
+	dir := write(t, nil)
+	if err := syscall.Mkfifo("log", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(filepath.Join(dir, "log"), []byte(failedLog), 0o644) }()
+	got := diagnose(t, "--format", "json", "log")
+	if diff := cmp.Diff([]string{"log: 1 found"}, outcomes(t, got.stdout)); diff != "" || got.status != 1 {
+		t.Errorf("status %d (-want +got):\n%s", got.status, diff)
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	var stdout, stderr strings.Builder
+	if status := run(ctx, []string{"diagnose", "log"}, nil, nil, &stdout, &stderr); status != 130 {
+		t.Errorf("status %d\n%s", status, stderr.String())
+	}
+	// The reader that was left behind goes away with the writer that it waits for.
+	if err := os.WriteFile("log", nil, 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
+// Red where the program waits for ever for somebody to write into a pipe that is named as its rules or configuration.
+func TestPipeAsSettings(t *testing.T) {
+	write(t, map[string]string{"clean.log": cleanLog})
+	if err := syscall.Mkfifo("fifo", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const (
+		rules  = "pushdoctor: rule file fifo: this is a pipe: save the rules to a file and name the file\n"
+		config = "pushdoctor: configuration: fifo is no regular file\n"
+	)
+	for _, test := range []struct{ args, want string }{
+		{"rules check fifo", rules},
+		{"diagnose --rules fifo clean.log", rules},
+		{"config check --config fifo", config},
+		{"diagnose --config fifo clean.log", config},
+	} {
+		if got := (call{args: strings.Fields(test.args)}).run(t); got.status != 2 || got.stderr != test.want {
+			t.Errorf("%s: %+v", test.args, got)
 		}
 	}
 }

@@ -29,6 +29,7 @@ func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal kills, whatever the program waits for
 	code := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
 	stop() // os.Exit skips deferred calls
 	os.Exit(code)
@@ -42,7 +43,6 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	root := p.command()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
 	root.SetErr(p.stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -91,28 +91,57 @@ on what evidence, and what to do about it.`,
 		return fmt.Errorf("%w\n%s --help shows the flags", err, c.CommandPath())
 	})
 	root.AddCommand(p.diagnoseCommand(), p.rulesCommand(), p.configCommand(), p.versionCommand())
+	// Without a flag of ours cobra takes -v for it too.
+	root.Flags().Bool("version", false, "show version, commit and Go version")
+	root.Version = versionText()
+	root.SetVersionTemplate("{{.Version}}")
+	root.SetHelpCommand(helpCommand())
+	root.SetOut(p.stdout) // completion takes it where it is made
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			onlyCommands(c)
+		}
+	}
 	return root
 }
 
-// group returns a command that only holds others. Cobra itself would answer an unknown
-// one with the help and status 0.
-func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	g := &cobra.Command{
-		Use:   use,
-		Short: short,
-		Args:  cobra.ArbitraryArgs,
+// helpCommand is cobra's, but for the status where there is no such command.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about any command",
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return fmt.Errorf("%s needs a command; %s --help shows them", c.CommandPath(), c.CommandPath())
+			topic, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return fmt.Errorf("there is no command %q; %s --help shows them", strings.Join(args, " "), c.Root().Name())
 			}
-			message := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
-			c.SuggestionsMinimumDistance = 2
-			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-				message += "; did you mean " + strings.Join(near, " or ") + "?"
-			}
-			return errors.New(message)
+			topic.InitDefaultHelpFlag() // shows --help among the flags
+			return topic.Help()
 		},
 	}
+}
+
+// group returns a command that only holds others.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{Use: use, Short: short}
+	onlyCommands(g)
 	g.AddCommand(commands...)
 	return g
+}
+
+// onlyCommands makes g refuse what is no command of its own. Cobra itself would answer with the help and status 0.
+func onlyCommands(g *cobra.Command) {
+	g.Args = cobra.ArbitraryArgs
+	g.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%s needs a command; %s --help shows them", c.CommandPath(), c.CommandPath())
+		}
+		message := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
+		c.SuggestionsMinimumDistance = 2
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			message += "; did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return errors.New(message)
+	}
 }

@@ -97,6 +97,14 @@ func TestUsage(t *testing.T) {
 		{"rules list x", 2, "pushdoctor: pushdoctor rules list takes no arguments, got [\"x\"]\n"},
 		{"config check pushdoctor.yaml", 2, "pushdoctor: config check takes the file as a flag: pushdoctor config check --config pushdoctor.yaml\n"},
 		{"version", 0, ""},
+		{"--version", 0, ""},
+		{"help", 0, ""},
+		{"help rules check", 0, ""},
+		{"help nope", 2, "pushdoctor: there is no command \"nope\"; pushdoctor --help shows them\n"},
+		{"help rules chek", 2, "pushdoctor: there is no command \"rules chek\"; pushdoctor --help shows them\n"},
+		{"completion fooshell", 2, "pushdoctor: unknown command \"fooshell\" for \"pushdoctor completion\"\n"},
+		{"config check --config nope.yaml", 2, "pushdoctor: configuration: open nope.yaml: no such file or directory\n"},
+		{"diagnose --config nope.yaml clean.log", 2, "pushdoctor: configuration: open nope.yaml: no such file or directory\n"},
 	} {
 		got := call{args: strings.Fields(test.args)}.run(t)
 		if got.status != test.status {
@@ -108,6 +116,14 @@ func TestUsage(t *testing.T) {
 		if test.status == 0 && got.stdout == "" {
 			t.Errorf("pushdoctor %s: nothing on stdout", test.args)
 		}
+	}
+}
+
+// Red where the flag and the command tell different versions.
+func TestVersion(t *testing.T) {
+	command, flag := call{args: []string{"version"}}.run(t), call{args: []string{"--version"}}.run(t)
+	if diff := cmp.Diff(command, flag, cmp.AllowUnexported(end{})); diff != "" {
+		t.Errorf("-version +--version:\n%s", diff)
 	}
 }
 

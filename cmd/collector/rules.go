@@ -99,6 +99,10 @@ func (p *program) checkRules(names []string) error {
 
 // ruleFile reads a rule file.
 func ruleFile(name string) (classifier.File, error) {
+	// To open a pipe is to wait for its writer, and nothing breaks that off. A folder is refused by its first read.
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return classifier.File{}, fmt.Errorf("rule file %s: this is %s: save the rules to a file and name the file", name, kind(info.Mode()))
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return classifier.File{}, fmt.Errorf("rule file %s: %s", name, reason(err))
