@@ -456,7 +456,7 @@ func (sc *scanner) flag(i int) int {
 	}
 	from, end, quoted := value(s, from, false)
 	text := s[from:end]
-	if harmless(text) {
+	if harmless(text) || !quoted && text != "" && strings.IndexByte(";|&", text[0]) >= 0 { // there the command ends
 		return 0
 	}
 	pair := false
