@@ -456,7 +456,11 @@ func (sc *scanner) flag(i int) int {
 	}
 	from, end, quoted := value(s, from, false)
 	text := s[from:end]
-	if harmless(text) || !quoted && text != "" && strings.IndexByte(";|&", text[0]) >= 0 { // there the command ends
+	if !quoted { // what ends the command stays, or the next option would become part of it
+		text = strings.TrimRight(text, operators)
+		end = from + len(text)
+	}
+	if harmless(text) || !quoted && text != "" && strings.IndexByte(operators, text[0]) >= 0 {
 		return 0
 	}
 	pair := false
@@ -540,5 +544,18 @@ func isMount(v string) bool {
 func command(s string, i int, word string) bool {
 	near := s[max(0, i-1024):i]
 	n := strings.LastIndex(near, word)
-	return n >= 0 && !strings.ContainsAny(near[n:], ";|&")
+	return n >= 0 && !endsCommand(near[n:])
 }
+
+// endsCommand reports whether a command ends within s: at an operator of the shell with a blank at its side. One within a word
+// may be part of a password that somebody forgot to quote.
+func endsCommand(s string) bool {
+	for i := range len(s) {
+		if strings.IndexByte(operators, s[i]) >= 0 && (i > 0 && blank[s[i-1]] || i+1 == len(s) || blank[s[i+1]]) {
+			return true
+		}
+	}
+	return false
+}
+
+const operators = ";|&"
