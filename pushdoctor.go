@@ -219,6 +219,18 @@ type Job struct {
 	Event       string    `json:"event,omitempty"`
 	URL         string    `json:"url,omitempty"`
 	CompletedAt time.Time `json:"completed_at,omitzero"`
+
+	RepositoryID   int64     `json:"-"`
+	WorkflowID     int64     `json:"-"`
+	Conclusion     string    `json:"-"`
+	Runner         string    `json:"-"`
+	HeadRepository string    `json:"-"`
+	StartedAt      time.Time `json:"-"`
+}
+
+// Execution returns what identifies the job's execution through re-runs.
+func (j Job) Execution() Execution {
+	return Execution{RunID: j.RunID, Name: j.Name, StartedAt: j.StartedAt, Runner: j.Runner}
 }
 
 // A Finding is one failed attempt to get an image into a registry. However often the
@@ -264,3 +276,42 @@ func (c Client) Valid() bool { return slices.Contains(Clients, c) }
 
 // Valid reports whether o is one of Operations.
 func (o Operation) Valid() bool { return slices.Contains(Operations, o) }
+
+// A Run is one attempt of a workflow run, as GitHub lists it.
+type Run struct {
+	RepositoryID   int64
+	Repository     string // owner/name, as GitHub spells it now
+	ID             int64
+	Attempt        int
+	WorkflowID     int64
+	Workflow       string // the workflow file's base name, "other" where it is not on the default branch
+	WorkflowName   string
+	Branch         string
+	Event          string
+	HeadRepository string // owner/name; another one than Repository for a fork's pull request
+	HeadSHA        string
+	Actor          string
+	Status         string // "completed" once it has ended
+	Conclusion     string
+	CreatedAt      time.Time // of the first attempt
+	StartedAt      time.Time // of this attempt
+	UpdatedAt      time.Time
+	URL            string
+}
+
+// An Execution identifies one execution of a job. A re-run of failed jobs carries the others over into
+// the new attempt under new job ids: they are the same execution.
+type Execution struct {
+	RunID     int64
+	Name      string // the job's
+	StartedAt time.Time
+	Runner    string
+}
+
+// A Cursor says how far a repository's history has been read.
+type Cursor struct {
+	// Through is the creation time up to which every run has ended and its executions have been read.
+	Through time.Time
+	// Swept is when the last 30 days were last asked as a whole, for re-runs of old runs.
+	Swept time.Time
+}

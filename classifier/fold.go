@@ -14,6 +14,8 @@ const (
 	maxEvidence = 4 // lines quoted for one finding, the facts' apart
 	maxPushed   = 200
 	maxOvertake = 30 // lines by which standard error was seen to stand before the output it belongs to
+
+	unplaced = 0.95 // what is left of the confidence in an answer of which the step does not say that it is a push's
 )
 
 // A failure is one failed push while its copies are still coming in.
@@ -51,7 +53,7 @@ func (s *state) settleUndecided(kind vertexKind) {
 				s.tracef(a.line, "no push: nothing in the line or the step says that it is one")
 				continue
 			}
-			a.confidence *= 0.95
+			a.confidence *= unplaced
 		}
 		s.fold(a)
 	}
@@ -251,19 +253,20 @@ func (f *failure) merge(s *state, a answer) {
 
 // beats reports whether an answer says more of the cause than another.
 func (a *answer) beats(other *answer) bool {
-	weight := func(x *answer) float64 {
-		switch x.cause {
-		case pushdoctor.CauseUnknown:
-			return 0
-		case pushdoctor.CauseUnauthorized, pushdoctor.CausePermissionDenied:
-			return x.confidence * 0.8
-		}
-		if x.rule != nil && x.rule.literal == "" {
-			return x.confidence * 0.9 // a status alone: words say more
-		}
-		return x.confidence
+	return a.weight() > other.weight()+0.04
+}
+
+func (a *answer) weight() float64 {
+	switch a.cause {
+	case pushdoctor.CauseUnknown:
+		return 0
+	case pushdoctor.CauseUnauthorized, pushdoctor.CausePermissionDenied:
+		return a.confidence * 0.8
 	}
-	return weight(a) > weight(other)+0.04
+	if a.rule != nil && a.rule.literal == "" {
+		return a.confidence * 0.9 // a status alone: words say more
+	}
+	return a.confidence
 }
 
 // inherit fills in what is not known yet.

@@ -133,6 +133,8 @@ var frames = []frame{
 	{literal: "tried to push image manifest", re: expr(`tried to push image manifest for REF but failed because: `), client: pushdoctor.ClientJib, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
 	{literal: "failed to authenticate with registry", re: expr(`failed to authenticate with registry REF because:(?: NNN)?`), client: pushdoctor.ClientJib, strong: true, op: pushdoctor.OperationToken, dir: push, flag: failed},
 	{literal: "build image failed, perhaps", re: expr(`build image failed, perhaps you should make sure (?:you have permissions for (?P<image>\S+)|your credentials for '(?P<image2>[^\s']+)')`), client: pushdoctor.ClientJib, strong: true, dir: push, flag: failed},
+	// https://github.com/GoogleContainerTools/jib/blob/master/jib-plugins-common/src/main/java/com/google/cloud/tools/jib/plugins/common/HelpfulSuggestions.java
+	{literal: "build image failed, perhaps", re: expr(`build image failed, perhaps you should make sure (?:your Internet is up and that the registry you are pushing to exists|that the registry you configured exists/is spelled properly)(?:: (?:Connect to )?(?P<host>[\w.-]+(?::\d+)?)[: ])?`), client: pushdoctor.ClientJib, strong: true, dir: push, flag: failed},
 	{literal: "unauthorized for ", re: expr(`unauthorized for (?P<image>[^\s]+?)(?:: NNN.*| \|.*)?$`), client: pushdoctor.ClientJib, dir: push, flag: func(a *answer) { a.failed, a.code = true, "unauthorized" }},
 	{literal: "i/o error for image", re: expr(`i/o error for image \[(?P<image>[^\]]+)\]`), client: pushdoctor.ClientJib, strong: true, dir: push, flag: failed},
 	{literal: "com.google.cloud.tools", re: expr(`com\.google\.cloud\.tools[.:]jib`), client: pushdoctor.ClientJib, strong: true},

@@ -42,7 +42,7 @@ func (s *state) report() Report {
 
 func (s *state) finding(f *failure, facts pushdoctor.Facts) pushdoctor.Finding {
 	out := pushdoctor.Finding{
-		Registry: f.registry, Host: safe(f.host, maxName), Image: safe(f.image, maxName), Client: f.client, Operation: f.operation,
+		Registry: f.registry, Host: safe(f.host, maxName), Image: shownImage(f), Client: f.client, Operation: f.operation,
 		Status: f.status, StatusSource: f.statusSource, Cause: f.cause, Confidence: f.confidence, Recovered: f.recovered,
 		Step: safe(f.title, maxName), Line: f.line.Number, Time: f.line.Time(), Message: safe(f.message, maxMessage),
 	}
@@ -57,6 +57,18 @@ func (s *state) finding(f *failure, facts pushdoctor.Facts) pushdoctor.Finding {
 	s.decide(f, &out, facts)
 	out.Confidence = math.Round(out.Confidence*100) / 100
 	return out
+}
+
+// shownImage is the image as a report may show it: none where its line does not show it once it is redacted. Then it is the
+// value of a secret that was taken for an image, {"auth":"a/b=="}, and without the name beside it nothing knows it for one.
+func shownImage(f *failure) string {
+	image := redact.String(f.image)
+	for _, ln := range append([]parser.Line{f.line}, f.lines...) {
+		if strings.Contains(ln.Text, f.image) && !strings.Contains(redact.String(ln.Text), image) {
+			return ""
+		}
+	}
+	return safe(f.image, maxName)
 }
 
 // shown is what a report may show of the facts: a stranger's text stands in each of their strings.

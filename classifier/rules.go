@@ -21,6 +21,7 @@ const BuiltinFile = "rules.yaml"
 // Rules is a set of rules, compiled: those of the user's files in the order given, then the embedded ones.
 // It is safe for concurrent use.
 type Rules struct {
+	version  string
 	wordings []wording
 	rules    []*rule
 	loners   []*rule // those of rules that know a failed push by one line
@@ -236,6 +237,7 @@ func Load(files ...File) (*Rules, error) {
 		}
 	}
 	r.filter = newFilter(literals)
+	r.version = versionOf(append(slices.Clone(files), File{BuiltinFile, builtin}))
 	return r, nil
 }
 
@@ -282,14 +284,18 @@ func (r *Rules) List() []Rule {
 // holds reports whether each clause has its value; value gives a word's.
 func (c condition) holds(value func(word string) string) bool {
 	for _, cl := range c {
-		v := value(cl.word)
-		if !slices.ContainsFunc(cl.values, func(want string) bool {
-			return want == v || cl.word == "status" && len(want) == 3 && strings.HasSuffix(want, "xx") && len(v) == 3 && v[0] == want[0]
-		}) {
+		if !cl.admits(value(cl.word)) {
 			return false
 		}
 	}
 	return true
+}
+
+// admits reports whether v is one of the clause's values.
+func (cl clause) admits(v string) bool {
+	return slices.ContainsFunc(cl.values, func(want string) bool {
+		return want == v || cl.word == "status" && len(want) == 3 && strings.HasSuffix(want, "xx") && len(v) == 3 && v[0] == want[0]
+	})
 }
 
 // speaks reports whether the rule's literal stands where its anchor asks for it. line and message are lower case.
