@@ -29,6 +29,7 @@ var packages = map[string]struct {
 	"classifier": {ours: []string{".", "parser", "redact"}, modules: []string{"github.com/goccy/go-yaml"}, pure: true},
 	"remedy":     {ours: []string{"."}, modules: []string{"github.com/distribution/reference", "github.com/goccy/go-yaml"}, pure: true},
 	"configs":    {modules: []string{"github.com/go-viper/mapstructure", "github.com/prometheus/common", "github.com/spf13/viper", "go.yaml.in/yaml"}},
+	"store":      {ours: []string{"."}, modules: []string{"go.etcd.io/bbolt"}},
 	"cmd/collector": {
 		ours:    []string{".", "classifier", "configs", "parser", "redact", "remedy"},
 		modules: []string{"github.com/spf13/cobra"},

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+)
+
+// maxFaults is how many faults Check tells.
+const maxFaults = 100
+
+// Check reads the whole file, and returns an error that joins all that it finds wrong: rows that cannot be read, findings
+// and indexes that disagree, pages that bbolt calls inconsistent. Nothing is recorded while it runs.
+func (db *DB) Check() error {
+	// bbolt checks in a goroutine of its own, where a bad address ends the program: rows go first, in this one.
+	if err := db.view("check", checkRows); err != nil {
+		return err
+	}
+	return db.guard("check", func() error {
+		// Beside a writer, only a writable transaction may look at the free pages.
+		tx, err := db.bolt.Begin(!db.bolt.IsReadOnly())
+		if err != nil {
+			return err
+		}
+		var f faults
+		for err := range tx.Check() {
+			f.add("%w", err)
+		}
+		return errors.Join(f.err(), tx.Rollback())
+	})
+}
+
+type faults []error
+
+func (f *faults) add(format string, args ...any) {
+	if len(*f) < maxFaults {
+		*f = append(*f, fmt.Errorf(format, args...))
+	}
+}
+
+func (f *faults) err() error {
+	if len(*f) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, errors.Join(*f...))
+}
+
+func checkRows(tx *bbolt.Tx) error {
+	if err := current(tx); err != nil {
+		return err
+	}
+	var f faults
+	rows := map[string]int{}
+	if err := tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
+		check := rowChecks[string(name)]
+		return b.ForEach(func(k, v []byte) error {
+			rows[string(name)]++
+			if check == nil {
+				return nil
+			}
+			if err := check(tx, k, v); err != nil {
+				f.add("%s %x: %w", name, k, err)
+			}
+			return nil
+		})
+	}); err != nil {
+		return err
+	}
+	// Each row was seen to be in each of its indexes; where an index has as many, it has no others.
+	for _, index := range [][]byte{bucketByRepository, bucketByCause, bucketByID} {
+		if n, of := rows[string(index)], rows[string(bucketFindings)]; n != of {
+			f.add("%s has %d rows for %d findings", index, n, of)
+		}
+	}
+	if n, of := rows[string(bucketPendingByJob)], rows[string(bucketPending)]; n != of {
+		f.add("%s has %d rows for %d", bucketPendingByJob, n, of)
+	}
+	if names, err := repositoryNames(tx); err != nil {
+		f.add("%w", err)
+	} else if err := tx.Bucket(bucketTotals).ForEach(func(k, v []byte) error {
+		if _, err := decodeTotal(k, v, names); err != nil {
+			f.add("%w", err)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return f.err()
+}
+
+// rowChecks tell what is wrong with a row of a bucket.
+var rowChecks = map[string]func(tx *bbolt.Tx, k, v []byte) error{
+	string(bucketRepositories): func(_ *bbolt.Tx, k, v []byte) error {
+		var r Repository
+		if err := decode(v, &r); err != nil {
+			return err
+		}
+		if !bytes.Equal(key(uint64(r.ID)), k) {
+			return fmt.Errorf("holds repository %d", r.ID)
+		}
+		return nil
+	},
+	string(bucketRuns): func(_ *bbolt.Tx, _, v []byte) error {
+		_, err := number(v)
+		return err
+	},
+	string(bucketJobs): func(tx *bbolt.Tx, _, v []byte) error {
+		if tx.Bucket(bucketExecutions).Get(v) == nil {
+			return errors.New("its execution is not there")
+		}
+		return nil
+	},
+	string(bucketExecutions): func(_ *bbolt.Tx, _, v []byte) error {
+		e, err := decodeExecution(v)
+		if err == nil && !e.result.Valid() {
+			err = fmt.Errorf("unknown result %.40q", e.result)
+		}
+		return err
+	},
+	string(bucketFindings): func(tx *bbolt.Tx, at, v []byte) error {
+		var r row
+		if err := decode(v, &r); err != nil {
+			return err
+		}
+		if len(at) != 24 || !bytes.Equal(at[:16], key(seconds(r.Job.CompletedAt), uint64(r.Job.JobID))) {
+			return fmt.Errorf("holds a finding of job %d", r.Job.JobID)
+		}
+		if cause := tx.Bucket(bucketByRepository).Get(append(key(uint64(r.Job.RepositoryID)), at...)); string(cause) != string(r.Finding.Cause) {
+			return fmt.Errorf("%s has %.40q for the cause %q", bucketByRepository, cause, r.Finding.Cause)
+		}
+		if tx.Bucket(bucketByCause).Get(append(causePrefix(r.Finding.Cause), at...)) == nil {
+			return fmt.Errorf("not in %s", bucketByCause)
+		}
+		if ended := tx.Bucket(bucketByID).Get(at[8:]); !bytes.Equal(ended, at[:8]) {
+			return fmt.Errorf("%s has %x", bucketByID, ended)
+		}
+		e, err := decodeExecution(tx.Bucket(bucketExecutions).Get(tx.Bucket(bucketJobs).Get(at[8:16])))
+		if err == nil && (e.job != r.Job.JobID || e.ended != binary.BigEndian.Uint64(at)) {
+			err = fmt.Errorf("its execution has its findings under job %d", e.job)
+		}
+		return err
+	},
+	string(bucketPending): func(tx *bbolt.Tx, k, v []byte) error {
+		var p pendingRow
+		if err := decode(v, &p); err != nil {
+			return err
+		}
+		if len(k) < 16 || !bytes.Equal(tx.Bucket(bucketPendingByJob).Get(k[8:]), k[:8]) {
+			return fmt.Errorf("not in %s", bucketPendingByJob)
+		}
+		return nil
+	},
+}
