@@ -31,6 +31,7 @@ var packages = map[string]struct {
 	"configs":             {modules: []string{"github.com/go-viper/mapstructure", "github.com/prometheus/common", "github.com/spf13/viper", "go.yaml.in/yaml"}},
 	"actions":             {ours: []string{".", "redact"}, modules: []string{"github.com/google/go-github"}},
 	"store":               {ours: []string{"."}, modules: []string{"go.etcd.io/bbolt"}},
+	"exporter":            {ours: []string{".", "store"}, modules: []string{"github.com/prometheus/client_golang"}},
 	"samples":             {pure: true},
 	"internal/fakegithub": {ours: []string{"."}},
 	"cmd/collector": {

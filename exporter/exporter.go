@@ -1,0 +1,235 @@
+// Package exporter turns what the store holds, and what the service tells it of its own work,
+// into metrics for Prometheus. The counters of pushes, runs and jobs are read from the store at
+// each scrape, so a restart does not reset them; only what ended after a repository's
+// first poll is among them. It decides nothing and writes nothing.
+package exporter
+
+import (
+	"log/slog"
+	"math"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/akkospace/pushdoctor/store"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Options say how an Exporter names and bounds what it exports.
+type Options struct {
+	Version, Revision string        // of the program; empty is "unknown"
+	MaxSeries         int           // of each metric that has names in its labels; 10,000 where it is 0
+	Birth             time.Duration // how long a new series stands at 0
+	Now               func() time.Time
+}
+
+// An Exporter holds the metrics of one service. Its methods may be called at the same time.
+type Exporter struct {
+	now func() time.Time
+
+	requests        *prometheus.CounterVec
+	requestDuration *prometheus.HistogramVec
+	rateLimit       *prometheus.GaugeVec
+	rateRemaining   *prometheus.GaugeVec
+	rateReset       *prometheus.GaugeVec
+	credentialValid *prometheus.GaugeVec
+	diagnose        prometheus.Histogram
+	reloadOK        prometheus.Gauge
+	reloadTime      prometheus.Gauge
+
+	state *state
+}
+
+// NewRegistry returns a registry that holds the metrics of the Go runtime and of the process.
+func NewRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// Handler returns the handler of /metrics for r, with exemplars and native histograms for those
+// who ask for the formats that have them. What cannot be read from the store is told to log; all else
+// is served nevertheless, since alerts about the service itself hang on it.
+func Handler(r *prometheus.Registry, log *slog.Logger) http.Handler {
+	return promhttp.InstrumentMetricHandler(r, promhttp.HandlerFor(r, promhttp.HandlerOpts{
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelError),
+		ErrorHandling:     promhttp.ContinueOnError,
+		Registry:          r,
+		EnableOpenMetrics: true,
+		Timeout:           time.Minute,
+	}))
+}
+
+// New returns an Exporter of what db holds, its metrics registered with r. The configuration counts
+// as loaded well, since without it there is no Exporter. It panics if r has these metrics already.
+func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
+	if o.MaxSeries <= 0 {
+		o.MaxSeries = 10000
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	e := &Exporter{
+		now: o.Now,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushdoctor_github_requests_total",
+			Help: "Requests to GitHub by endpoint and HTTP status; the code is none where no answer came.",
+		}, []string{"endpoint", "code"}),
+		requestDuration: prometheus.NewHistogramVec(histogram(
+			"pushdoctor_github_request_duration_seconds",
+			"How long requests to GitHub took until the answer's headers were there.",
+			0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+		), []string{"endpoint", "code"}),
+		rateLimit: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pushdoctor_github_rate_limit_limit",
+			Help: "Requests that GitHub allows the credential in one window.",
+		}, []string{"credential", "resource"}),
+		rateRemaining: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pushdoctor_github_rate_limit_remaining",
+			Help: "Requests that are left to the credential in this window.",
+		}, []string{"credential", "resource"}),
+		rateReset: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pushdoctor_github_rate_limit_reset_timestamp_seconds",
+			Help: "When the window of the rate limit ends.",
+		}, []string{"credential", "resource"}),
+		credentialValid: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pushdoctor_github_credential_valid",
+			Help: "1 while GitHub accepts the credential, 0 once it answered 401.",
+		}, []string{"credential"}),
+		diagnose: prometheus.NewHistogram(histogram(
+			"pushdoctor_diagnose_duration_seconds",
+			"How long one job's log took to fetch, parse and classify.",
+			0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+		)),
+		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushdoctor_config_last_reload_successful",
+			Help: "Whether the configuration could be loaded when that was last tried.",
+		}),
+		reloadTime: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushdoctor_config_last_reload_success_timestamp_seconds",
+			Help: "When the configuration was last loaded.",
+		}),
+		state: newState(db, o),
+	}
+	e.Reloaded(true)
+
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "pushdoctor_build_info",
+		Help: "1; the labels say which pushdoctor this is.",
+		ConstLabels: prometheus.Labels{
+			"version":   orUnknown(o.Version),
+			"revision":  orUnknown(o.Revision),
+			"goversion": runtime.Version(),
+		},
+	})
+	build.Set(1)
+	size := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pushdoctor_store_bytes",
+		Help: "Size of the store's file.",
+	}, func() float64 { return float64(db.Size()) })
+
+	r.MustRegister(e.requests, e.requestDuration, e.rateLimit, e.rateRemaining, e.rateReset, e.credentialValid,
+		e.diagnose, e.reloadOK, e.reloadTime, build, size, causes(), e.state)
+	return e
+}
+
+// histogram has both forms: the buckets for everybody, and a native histogram for a Prometheus that asks for one.
+func histogram(name, help string, buckets ...float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Name:                            name,
+		Help:                            help,
+		Buckets:                         buckets,
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  100,
+		NativeHistogramMinResetDuration: time.Hour,
+	}
+}
+
+// Exchange counts one exchange with GitHub that took d. Code is the HTTP status, 0 where no answer came.
+// Credential is the name, never the value, of what the request was signed with; it is empty on the host of the logs,
+// to which none is sent. Without a resource the answer told no rate limit, and the four numbers about it are not used.
+func (e *Exporter) Exchange(endpoint string, code int, credential, resource string, limit, remaining int, reset time.Time, d time.Duration) {
+	endpoint, credential, resource = label(endpoint), label(credential), label(resource)
+	answer := "none"
+	if code != 0 {
+		answer = strconv.Itoa(code)
+	}
+	e.requests.WithLabelValues(endpoint, answer).Inc()
+	e.requestDuration.WithLabelValues(endpoint, answer).Observe(d.Seconds())
+	if credential == "" {
+		return
+	}
+	switch {
+	case code == http.StatusUnauthorized:
+		e.credentialValid.WithLabelValues(credential).Set(0)
+	case code >= 200 && code < 400, code == http.StatusNotFound:
+		// A 403 says nothing: GitHub answers so to everybody who has sent a bad token for a while.
+		e.credentialValid.WithLabelValues(credential).Set(1)
+	}
+	if resource == "" {
+		return
+	}
+	e.rateLimit.WithLabelValues(credential, resource).Set(float64(limit))
+	e.rateRemaining.WithLabelValues(credential, resource).Set(float64(remaining))
+	e.rateReset.WithLabelValues(credential, resource).Set(seconds(reset))
+}
+
+// Diagnosed notes that the log of one job was fetched, parsed and classified in d.
+func (e *Exporter) Diagnosed(d time.Duration) { e.diagnose.Observe(d.Seconds()) }
+
+// Reloaded notes that the configuration was read again, and whether it was good.
+func (e *Exporter) Reloaded(good bool) {
+	if !good {
+		e.reloadOK.Set(0)
+		return
+	}
+	e.reloadOK.Set(1)
+	e.reloadTime.Set(seconds(e.now()))
+}
+
+// A Collection says how far the reading of one repository has come.
+type Collection struct {
+	At      time.Time // the end of this poll; zero: it did not go well
+	Oldest  time.Time // when the oldest job ended that is to be read and was not; zero: there is none
+	Pending int       // jobs that are to be read
+}
+
+// Collected notes how far the reading of the repository has come; it stands until the next call. A poll that failed has a zero At:
+// the At before it stays, and the older of both Oldest, since such a poll may not have seen what waits.
+func (e *Exporter) Collected(repository string, c Collection) { e.state.collected(repository, c) }
+
+// Dropped notes that the repository is no longer watched: what Collected and Workflow said of it is taken
+// back. Its counters stay.
+func (e *Exporter) Dropped(repository string) { e.state.dropped(repository) }
+
+// Workflow notes that file, a base name such as image.yml, has this name in the repository.
+func (e *Exporter) Workflow(repository, file, name string) { e.state.workflow(repository, file, name) }
+
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return math.Round(float64(t.UnixNano())/1e6) / 1e3
+}
+
+// maxLabel bounds a label's value: names are people's, and one may be a megabyte.
+const maxLabel = 200
+
+// label returns s as a label's value. One that is no UTF-8 would take down the whole page of metrics.
+func label(s string) string {
+	if len(s) > maxLabel {
+		s = s[:maxLabel] // through a character perhaps, of which the rest goes below
+	}
+	return strings.ToValidUTF8(s, "")
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return label(s)
+}

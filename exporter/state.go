@@ -1,0 +1,293 @@
+package exporter
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/akkospace/pushdoctor/store"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// other stands for the names of all series beyond the limit.
+const other = "other"
+
+// A family is one metric whose totals the store keeps.
+type family struct {
+	desc   *prometheus.Desc
+	labels int
+	open   []int // which of them hold names; the others' values are closed sets
+}
+
+// families are the metrics that are read from the store, by name. The order of the labels is that of store.Total.
+var families = map[string]family{
+	store.MetricPushFailures: newFamily(store.MetricPushFailures,
+		"Failed attempts to push an image that no retry in the same job cured.",
+		"*repository", "*workflow", "registry", "status", "cause"),
+	store.MetricPushFailuresRetried: newFamily(store.MetricPushFailuresRetried,
+		"Failed attempts to push an image that a retry in the same job cured.",
+		"*repository", "*workflow", "registry", "status", "cause"),
+	store.MetricPushes: newFamily(store.MetricPushes,
+		"Pushes of images in the jobs that were read.",
+		"*repository", "*workflow", "registry", "result"),
+	store.MetricRuns: newFamily(store.MetricRuns,
+		"Attempts of workflow runs that have ended.",
+		"*repository", "*workflow", "conclusion"),
+	store.MetricJobsRead: newFamily(store.MetricJobsRead,
+		"Jobs whose log was read, or could not be, by what came of it.",
+		"*repository", "result"),
+	store.MetricCollectErrors: newFamily(store.MetricCollectErrors,
+		"What could not be collected, by reason.",
+		"*repository", "reason"),
+	store.MetricLogBytes: newFamily(store.MetricLogBytes,
+		"Bytes of logs that were read."),
+}
+
+// newFamily returns a family; a "*" marks the labels that hold names.
+func newFamily(name, help string, labels ...string) family {
+	f := family{labels: len(labels)}
+	for i, l := range labels {
+		if after, ok := strings.CutPrefix(l, "*"); ok {
+			labels[i] = after
+			f.open = append(f.open, i)
+		}
+	}
+	f.desc = prometheus.NewDesc(name, help, labels, nil)
+	return f
+}
+
+var (
+	collectLag = prometheus.NewDesc("pushdoctor_collect_lag_seconds",
+		"Age of the oldest job that has ended and was not read; 0 where there is none.", []string{"repository"}, nil)
+	lastCollect = prometheus.NewDesc("pushdoctor_last_collect_timestamp_seconds",
+		"When the last poll of the repository that went well ended.", []string{"repository"}, nil)
+	pendingJobs = prometheus.NewDesc("pushdoctor_pending_jobs",
+		"Jobs that have ended and were not read.", []string{"repository"}, nil)
+	workflowInfo = prometheus.NewDesc("pushdoctor_workflow_info",
+		"1; the name of a workflow by its file.", []string{"repository", "workflow", "name"}, nil)
+	seriesDropped = prometheus.NewDesc("pushdoctor_series_dropped_total",
+		"Series that were folded into one by the limit of the metric.", []string{"metric"}, nil)
+)
+
+// workflowMetric is the value of series_dropped_total's label for workflow_info.
+const workflowMetric = "pushdoctor_workflow_info"
+
+// A state makes metrics at the time of a scrape, of the store's totals and of what the service said last.
+type state struct {
+	db        *store.DB
+	maxSeries int
+	birth     time.Duration
+	now       func() time.Time
+
+	mu          sync.Mutex // guards what follows
+	exemplars   exemplars
+	collections map[string]Collection
+	workflows   map[[2]string]string // names by repository and file
+	unnamed     map[[2]string]bool   // those beyond maxSeries
+}
+
+func newState(db *store.DB, o Options) *state {
+	return &state{
+		db: db, maxSeries: o.MaxSeries, birth: o.Birth, now: o.Now,
+		collections: map[string]Collection{},
+		workflows:   map[[2]string]string{},
+		unnamed:     map[[2]string]bool{},
+	}
+}
+
+func (s *state) collected(repository string, c Collection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := s.collections[label(repository)]; c.At.IsZero() {
+		c.At = last.At
+		if c.Oldest.IsZero() || !last.Oldest.IsZero() && last.Oldest.Before(c.Oldest) {
+			c.Oldest = last.Oldest
+		}
+	}
+	s.collections[label(repository)] = c
+}
+
+func (s *state) dropped(repository string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.collections, label(repository))
+	maps.DeleteFunc(s.workflows, func(k [2]string, _ string) bool { return k[0] == label(repository) })
+	maps.DeleteFunc(s.unnamed, func(k [2]string, _ bool) bool { return k[0] == label(repository) })
+}
+
+func (s *state) workflow(repository, file, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := [2]string{label(repository), label(file)}
+	if _, known := s.workflows[key]; !known && len(s.workflows) >= s.maxSeries {
+		if len(s.unnamed) < s.maxSeries { // the count ends somewhere, as the memory must
+			s.unnamed[key] = true
+		}
+		return
+	}
+	s.workflows[key] = label(name)
+	delete(s.unnamed, key)
+}
+
+// Describe implements prometheus.Collector.
+func (s *state) Describe(ch chan<- *prometheus.Desc) {
+	for _, f := range families {
+		ch <- f.desc
+	}
+	for _, d := range []*prometheus.Desc{collectLag, lastCollect, pendingJobs, workflowInfo, seriesDropped} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (s *state) Collect(ch chan<- prometheus.Metric) {
+	now := s.now()
+	s.collectService(ch, now)
+
+	totals, err := s.db.Totals()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(families[store.MetricPushFailures].desc, err)
+		return
+	}
+	live := map[string][]store.Total{}
+	for _, t := range totals {
+		if t.Live {
+			live[t.Metric] = append(live[t.Metric], t)
+		}
+	}
+	s.mu.Lock()
+	known, err := s.exemplars.next(s.db, live[store.MetricPushFailures])
+	s.exemplars = known
+	s.mu.Unlock()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(families[store.MetricPushFailures].desc, err)
+	}
+	for name, f := range families {
+		if slices.ContainsFunc(live[name], func(t store.Total) bool { return len(t.Labels) != f.labels }) {
+			ch <- prometheus.NewInvalidMetric(f.desc, fmt.Errorf("totals of %s: the store has other labels", name))
+			continue
+		}
+		all, folded := f.series(live[name], s.maxSeries)
+		if f.open != nil {
+			ch <- prometheus.MustNewConstMetric(seriesDropped, prometheus.CounterValue, float64(folded), name)
+		}
+		for _, sr := range all {
+			ch <- sr.metric(f.desc, now, s.birth, known)
+		}
+	}
+}
+
+// collectService makes the metrics that need no store.
+func (s *state) collectService(ch chan<- prometheus.Metric, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	for repository, c := range s.collections {
+		lag := 0.0
+		if !c.Oldest.IsZero() {
+			lag = max(0, now.Sub(c.Oldest).Seconds())
+		}
+		gauge(collectLag, lag, repository)
+		gauge(pendingJobs, float64(c.Pending), repository)
+		if !c.At.IsZero() {
+			gauge(lastCollect, seconds(c.At), repository)
+		}
+	}
+	for k, name := range s.workflows {
+		gauge(workflowInfo, 1, k[0], k[1], name)
+	}
+	ch <- prometheus.MustNewConstMetric(seriesDropped, prometheus.CounterValue, float64(len(s.unnamed)), workflowMetric)
+}
+
+// A series is one line of a family. It is the sum of its parts, each with its own birth: a part that
+// is folded into a series that stands for long must not be seen before its time either.
+type series struct {
+	labels []string
+	parts  []store.Total
+}
+
+// at returns what the series shows at now. A series that begins with 1 has no increase for Prometheus, so each
+// part stands at 0 for the time of birth.
+func (s *series) at(now time.Time, birth time.Duration) float64 {
+	sum := 0.0
+	for _, p := range s.parts {
+		if len(s.labels) == 0 || now.Sub(p.Born) >= birth {
+			sum += p.Value
+		}
+	}
+	return sum
+}
+
+// metric returns what the series shows at now. A series that stands for others has no exemplar.
+func (s *series) metric(d *prometheus.Desc, now time.Time, birth time.Duration, known exemplars) prometheus.Metric {
+	value := s.at(now, birth)
+	m := prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, s.labels...)
+	if value == 0 || len(s.parts) != 1 {
+		return m
+	}
+	if e, ok := known.of(s.parts[0]); ok {
+		if with, err := prometheus.NewMetricWithExemplars(m, e); err == nil {
+			return with
+		}
+	}
+	return m
+}
+
+// born returns the birth of the first part.
+func (s *series) born() time.Time {
+	return slices.MinFunc(s.parts, func(a, b store.Total) int { return a.Born.Compare(b.Born) }).Born
+}
+
+// series returns the family's series, at most limit and those that stand for the folded others, and how many
+// were folded. The oldest stay: births do not change, so that the same are folded after a restart, and a
+// series that once stood alone never is.
+func (f family) series(totals []store.Total, limit int) (all []*series, folded int) {
+	if f.open == nil {
+		one := &series{parts: totals} // no labels at all: it is there from the start
+		return []*series{one}, 0
+	}
+	by := map[string]*series{}
+	add := func(labels []string, parts ...store.Total) {
+		k := key(labels)
+		if by[k] == nil {
+			by[k] = &series{labels: labels}
+			all = append(all, by[k])
+		}
+		by[k].parts = append(by[k].parts, parts...)
+	}
+	for _, t := range totals {
+		labels := make([]string, len(t.Labels))
+		for i, v := range t.Labels {
+			labels[i] = label(v)
+		}
+		add(labels, t)
+	}
+	if len(all) <= limit {
+		return all, 0
+	}
+	slices.SortFunc(all, func(a, b *series) int {
+		return cmp.Or(a.born().Compare(b.born()), slices.Compare(a.labels, b.labels))
+	})
+	beyond := slices.Clone(all[limit:])
+	all = all[:limit]
+	for _, sr := range beyond {
+		delete(by, key(sr.labels))
+	}
+	for _, sr := range beyond {
+		labels := slices.Clone(sr.labels)
+		for _, i := range f.open {
+			labels[i] = other
+		}
+		add(labels, sr.parts...)
+	}
+	return all, len(beyond)
+}
+
+// key joins labels by a byte that no UTF-8 holds.
+func key(labels []string) string { return strings.Join(labels, "\xff") }
