@@ -1,6 +1,6 @@
-# A machine needs Go 1.26, GNU make and bash beforehand, and for the race detector a C compiler: cc
-# installs gcc where make runs as root on Debian or Ubuntu. The linters are built from the Go
-# module proxy into .tools, once for each version. Nothing here is skipped: a part that
+# All that a machine needs beforehand is Go 1.26, GNU make and bash; make test also needs a C compiler
+# and Prometheus, which it installs itself where it may (root on Debian). The linters are built from
+# the Go module proxy into .tools, once for each version. Nothing here is skipped: a part that
 # cannot do its work fails and says why.
 
 SHELL  := bash
@@ -20,6 +20,7 @@ ACTIONLINT    := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)
 
 SAMPLES := $(sort $(wildcard samples/*.log))
 RULES   := configs/rules.yaml
+SCRAPE  := configs/prometheus/scrape.yaml
 
 # $(call begin,what is done) and $(end) stand around each part and print how long it took.
 begin = @set -euo pipefail; printf '\n== %s: %s\n' '$@' '$(1)'; SECONDS=0
@@ -32,24 +33,16 @@ install = $(call begin,$(1)@$(2)); mkdir -p $(TOOLS)/new; \
 	GOBIN='$(CURDIR)/$(TOOLS)/new' GOFLAGS= $(GO) install '$(1)@$(2)'; \
 	mv '$(TOOLS)/new/$(notdir $(1))' '$@'; rmdir $(TOOLS)/new; $(end)
 
-.PHONY: build demo test check go cc lint race fuzz tidy workflows rules bench clean
+.PHONY: build demo test check go cc debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus bench clean
 
 build: go ## the program, ./pushdoctor
 	$(call begin,go build -o pushdoctor ./cmd/collector); \
 	$(GO) build -trimpath -o pushdoctor ./cmd/collector; $(end)
 
-# diagnose ends with 1 where it finds something. The samples hold failures on purpose, so that 1
-# is what the demo expects, and a 0 would mean that pushdoctor has gone blind.
-demo: build ## diagnoses the logs in samples/
-	$(call begin,./pushdoctor diagnose over the $(words $(SAMPLES)) logs in samples/); \
-	status=0; ./pushdoctor diagnose $(SAMPLES) || status=$$?; \
-	if [[ $$status != 1 ]]; then \
-		echo "make demo: diagnose ended with $$status, 1 was expected: the samples hold failures" >&2; exit 1; \
-	fi; \
-	echo 'diagnose ended with 1, which says that it found something: samples/README.md tells what is in which log.'; $(end)
+demo: build ## the service on sample history, until Ctrl-C; ONCE=1 for a summary of the history
+	./pushdoctor demo $(if $(ONCE),--once)
 
-test: check workflows rules ## everything; what CI runs
-	$(call begin,make demo ends well); $(MAKE) --no-print-directory demo >/dev/null; $(end)
+test: check workflows rules samples ends scrape promtool prometheus ## everything; what CI runs
 
 check: go lint tidy race fuzz ## before each commit
 
@@ -71,9 +64,18 @@ cc:
 		echo "make: no $$cc found; go test -race needs a C compiler, gcc for one" >&2; exit 1; \
 	fi
 
+# Debian's and Ubuntu's package holds prometheus and promtool.
+debian-prometheus:
+	@[[ $$(command -v prometheus promtool | wc -l) == 2 ]] && exit 0; \
+	if command -v apt-get >/dev/null && [[ $$(id -u) == 0 ]]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus; \
+	else \
+		echo 'make: no prometheus and promtool found; make test scrapes the demo with them: https://prometheus.io/download/' >&2; exit 1; \
+	fi
+
 # golangci-lint holds gofmt, vet and staticcheck: .golangci.yml says which and why.
 lint: go $(GOLANGCI_LINT)
-	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run ./...; $(end)
+	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus ./...; $(end)
 
 tidy: go
 	$(call begin,go mod tidy -diff); $(GO) mod tidy -diff; $(end)
@@ -103,6 +105,35 @@ workflows: go $(ACTIONLINT)
 
 rules: build
 	$(call begin,pushdoctor rules check $(RULES)); ./pushdoctor rules check $(RULES); $(end)
+
+# diagnose ends with 1 where it finds something. The samples hold failures on purpose, so that 1
+# is what is expected, and a 0 would mean that pushdoctor has gone blind.
+samples: build
+	$(call begin,./pushdoctor diagnose over the $(words $(SAMPLES)) logs in samples/); \
+	status=0; ./pushdoctor diagnose $(SAMPLES) >/dev/null || status=$$?; \
+	if [[ $$status != 1 ]]; then \
+		echo "make samples: diagnose ended with $$status, 1 was expected: the samples hold failures" >&2; exit 1; \
+	fi; $(end)
+
+# timeout ends the service as an operator would, and kills it if that was not enough.
+ends: build
+	$(call begin,make demo ends well after 5 s and make demo ONCE=1 by itself); \
+	said=$$(timeout --preserve-status --signal=TERM --kill-after=10 5 ./pushdoctor demo 2>/dev/null); \
+	[[ $$said == *http://*/metrics* ]] || { echo "make ends: demo gives no address: $$said" >&2; exit 1; }; \
+	said=$$(timeout --kill-after=10 60 ./pushdoctor demo --once 2>/dev/null); \
+	causes=$$(awk '/^by / {on = $$2 == "cause"} on && $$1 ~ /^[0-9]+$$/' <<<"$$said" | wc -l); \
+	[[ $$causes -ge 15 ]] || { echo "make ends: demo --once names $$causes causes, 15 were expected" >&2; exit 1; }; $(end)
+
+scrape: debian-prometheus
+	$(call begin,promtool check config $(SCRAPE)); promtool check config $(SCRAPE); $(end)
+
+promtool: go debian-prometheus
+	$(call begin,go test -tags promtool ./exporter); $(GO) test -count=1 -tags promtool ./exporter; $(end)
+
+prometheus: go debian-prometheus
+	$(call begin,go test -tags prometheus ./cmd/collector); \
+	$(GO) test -count=1 -timeout 2m -tags prometheus -run '^TestPrometheus$$' ./cmd/collector | tee /dev/stderr | \
+	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
 bench: go ## BENCH=Parse for some of them
 	$(call begin,go test -bench '$(BENCH)'); $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...; $(end)

@@ -23,20 +23,26 @@ var packages = map[string]struct {
 	ours, modules []string
 	pure          bool
 }{
-	".":                   {pure: true},
-	"redact":              {pure: true},
-	"parser":              {ours: []string{"."}, pure: true},
-	"classifier":          {ours: []string{".", "parser", "redact"}, modules: []string{"github.com/goccy/go-yaml"}, pure: true},
-	"remedy":              {ours: []string{"."}, modules: []string{"github.com/distribution/reference", "github.com/goccy/go-yaml"}, pure: true},
-	"configs":             {modules: []string{"github.com/go-viper/mapstructure", "github.com/prometheus/common", "github.com/spf13/viper", "go.yaml.in/yaml"}},
-	"actions":             {ours: []string{".", "redact"}, modules: []string{"github.com/google/go-github"}},
-	"store":               {ours: []string{"."}, modules: []string{"go.etcd.io/bbolt"}},
-	"exporter":            {ours: []string{".", "store"}, modules: []string{"github.com/prometheus/client_golang"}},
+	".":          {pure: true},
+	"redact":     {pure: true},
+	"parser":     {ours: []string{"."}, pure: true},
+	"classifier": {ours: []string{".", "parser", "redact"}, modules: []string{"github.com/goccy/go-yaml"}, pure: true},
+	"remedy":     {ours: []string{"."}, modules: []string{"github.com/distribution/reference", "github.com/goccy/go-yaml"}, pure: true},
+	"configs":    {modules: []string{"github.com/go-viper/mapstructure", "github.com/prometheus/common", "github.com/spf13/viper", "go.yaml.in/yaml"}},
+	"actions":    {ours: []string{".", "redact"}, modules: []string{"github.com/google/go-github"}},
+	"store":      {ours: []string{"."}, modules: []string{"go.etcd.io/bbolt"}},
+	"exporter":   {ours: []string{".", "store"}, modules: []string{"github.com/prometheus/client_golang"}},
+	"web": {
+		ours:    []string{".", "redact", "remedy", "store"},
+		modules: []string{"github.com/prometheus/common", "github.com/prometheus/exporter-toolkit"},
+	},
 	"samples":             {pure: true},
 	"internal/fakegithub": {ours: []string{"."}},
 	"cmd/collector": {
-		ours:    []string{".", "classifier", "configs", "parser", "redact", "remedy"},
-		modules: []string{"github.com/spf13/cobra"},
+		ours: []string{
+			".", "actions", "classifier", "configs", "exporter", "internal/fakegithub", "parser", "redact", "remedy", "samples", "store", "web",
+		},
+		modules: []string{"github.com/prometheus/common", "github.com/spf13/cobra", "golang.org/x/sync"},
 	},
 }
 

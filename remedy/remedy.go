@@ -1,6 +1,6 @@
 // Package remedy says what to do about a failed push: it turns a finding and the
 // facts of its job into hints, the best first. What it knows is data
-// (catalogue.en.yaml); the code judges the image's name, looks at the job and puts
+// (catalogue.en.yaml, and its texts in Chinese in catalogue.zh.yaml); the code judges the image's name, looks at the job and puts
 // the finding's own names into the texts. It is pure: nothing is read but its
 // arguments, and nothing that it says is stored.
 //
@@ -34,8 +34,9 @@ var builtin = sync.OnceValue(func() []entry {
 
 // Advise returns what to do about f, the likeliest cure first: one hint at least, five
 // at most. A hint's cause is the one that it cures, which may be another than f.Cause
-// where the log does not tell the two apart. facts may be the zero value.
-func Advise(f pushdoctor.Finding, facts pushdoctor.Facts) []pushdoctor.Hint {
+// where the log does not tell the two apart. facts may be the zero value. Titles and steps are in the language l, in
+// English where that is not set; which hints there are does not hang on it, and patches are the same in all.
+func Advise(f pushdoctor.Finding, facts pushdoctor.Facts, l Language) []pushdoctor.Hint {
 	if !f.Cause.Valid() {
 		f.Cause = pushdoctor.CauseUnknown // a finding stored by a newer version may hold a word that is not ours
 	}
@@ -65,15 +66,16 @@ func Advise(f pushdoctor.Finding, facts pushdoctor.Facts) []pushdoctor.Hint {
 	}
 	hints := make([]pushdoctor.Hint, len(choices))
 	for i, c := range choices {
+		title, steps := c.entry.in(l)
 		hints[i] = pushdoctor.Hint{
 			ID:         c.entry.ID.text,
 			Cause:      c.entry.Cause,
-			Title:      s.fill(c.entry.Title),
+			Title:      s.fill(title),
 			Confidence: c.confidence,
 			Patch:      s.fill(patch(c.entry)),
 			Docs:       slices.Clone(c.entry.Docs),
 		}
-		for _, step := range c.entry.Steps {
+		for _, step := range steps {
 			hints[i].Steps = append(hints[i].Steps, s.fill(step))
 		}
 	}

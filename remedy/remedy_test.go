@@ -48,7 +48,7 @@ func TestAdvise(t *testing.T) {
 			t.Fatalf("%s: %v", in.Name, err)
 		}
 		var got strings.Builder
-		for _, h := range Advise(c.Finding, c.Facts) {
+		for _, h := range Advise(c.Finding, c.Facts, English) {
 			fmt.Fprintf(&got, "%.2f %s %s\n", h.Confidence, h.ID, h.Cause)
 		}
 		if *update {
@@ -74,7 +74,7 @@ func TestAdviseHoldsItsPromises(t *testing.T) {
 	seen := map[string]bool{}
 	check := func(f pushdoctor.Finding, facts pushdoctor.Facts) {
 		t.Helper()
-		hints := Advise(f, facts)
+		hints := Advise(f, facts, English)
 		if len(hints) == 0 || len(hints) > maxHints {
 			t.Fatalf("%s at %s has %d hints", f.Cause, f.Registry, len(hints))
 		}
@@ -119,7 +119,7 @@ func TestNoPermissionsForForks(t *testing.T) {
 	} {
 		for _, cause := range []pushdoctor.Cause{"workflow_permission_missing", "permission_denied", "package_creation_denied"} {
 			hints := Advise(pushdoctor.Finding{Cause: cause, Registry: "ghcr", Operation: "push", Client: "buildx", Status: 403},
-				pushdoctor.Facts{SecretSource: test.source, Token: map[string]string{"packages": "read"}})
+				pushdoctor.Facts{SecretSource: test.source, Token: map[string]string{"packages": "read"}}, English)
 			if hints[0].ID != test.want {
 				t.Errorf("%s, secret source %s: first hint %s, want %s", cause, test.source, hints[0].ID, test.want)
 			}
@@ -146,7 +146,7 @@ func TestPermissionsPatch(t *testing.T) {
 		},
 		{map[string]string{"contents": "read\n  actions: write", "packages": "none"}, map[string]string{"packages": "write"}},
 	} {
-		hints := Advise(pushdoctor.Finding{Cause: "workflow_permission_missing", Registry: "ghcr"}, pushdoctor.Facts{Token: test.token})
+		hints := Advise(pushdoctor.Finding{Cause: "workflow_permission_missing", Registry: "ghcr"}, pushdoctor.Facts{Token: test.token}, English)
 		var got struct{ Permissions map[string]string }
 		if hints[0].ID != "ghcr-job-permissions" {
 			t.Fatalf("first hint %s", hints[0].ID)
@@ -276,7 +276,7 @@ func TestPatchFitsClient(t *testing.T) {
 	for _, client := range pushdoctor.Clients {
 		pushes[client] = map[string]bool{}
 		for _, cause := range pushdoctor.Causes {
-			hints := Advise(pushdoctor.Finding{Cause: cause, Registry: "ghcr", Host: "ghcr.io", Image: "ghcr.io/octo-lab/api:dev", Client: client, Operation: "push"}, pushdoctor.Facts{})
+			hints := Advise(pushdoctor.Finding{Cause: cause, Registry: "ghcr", Host: "ghcr.io", Image: "ghcr.io/octo-lab/api:dev", Client: client, Operation: "push"}, pushdoctor.Facts{}, English)
 			for _, h := range hints {
 				for _, tool := range []string{"docker", "podman"} {
 					if strings.Contains(h.Patch, tool+" push ghcr.io/octo-lab/api:dev") {
@@ -365,16 +365,19 @@ func checkHostile(t *testing.T, image, host, repository string, pick uint16) {
 		Repository: repository, SecretSource: repository, Token: map[string]string{"packages": host, "contents": image},
 		Logins: []pushdoctor.Login{{Host: host, User: image, OK: true}}, Pushed: []string{image},
 	}
-	for _, h := range Advise(finding, facts) {
-		at := slices.IndexFunc(builtin(), func(e entry) bool { return e.ID.text == h.ID })
-		e := builtin()[at]
-		got := append([]string{h.Title, h.Patch}, h.Steps...)
-		for i, template := range append([]string{e.Title, e.Patch}, e.Steps...) {
-			if !inert(template).MatchString(got[i]) {
-				t.Errorf("image %q, host %q: %s says %q", image, host, h.ID, got[i])
-			}
-			if strings.Contains(got[i], "::") || strings.Contains(got[i], "##[") {
-				t.Errorf("image %q, host %q: %s holds a workflow command: %q", image, host, h.ID, got[i])
+	for _, language := range languages {
+		for _, h := range Advise(finding, facts, language) {
+			at := slices.IndexFunc(builtin(), func(e entry) bool { return e.ID.text == h.ID })
+			e := builtin()[at]
+			title, steps := e.in(language)
+			got := append([]string{h.Title, h.Patch}, h.Steps...)
+			for i, template := range append([]string{title, e.Patch}, steps...) {
+				if !inert(template).MatchString(got[i]) {
+					t.Errorf("image %q, host %q: %s says %q", image, host, h.ID, got[i])
+				}
+				if strings.Contains(got[i], "::") || strings.Contains(got[i], "##[") {
+					t.Errorf("image %q, host %q: %s holds a workflow command: %q", image, host, h.ID, got[i])
+				}
 			}
 		}
 	}
@@ -451,6 +454,6 @@ func BenchmarkAdvise(b *testing.B) {
 	facts := pushdoctor.Facts{Token: map[string]string{"contents": "read", "packages": "none"}, Repository: "octo-lab/api"}
 	b.ReportAllocs()
 	for b.Loop() {
-		Advise(f, facts)
+		Advise(f, facts, English)
 	}
 }

@@ -64,14 +64,20 @@ func (p *program) versionCommand() *cobra.Command {
 
 // versionText is what version and --version print.
 func versionText() string {
-	version, commit := "(devel)", "unknown"
+	version, commit := buildInfo()
+	return fmt.Sprintf("pushdoctor %s\ncommit %s\n%s %s/%s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// buildInfo returns the version and the commit that the program was built from.
+func buildInfo() (version, commit string) {
+	version, commit = "(devel)", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if info.Main.Version != "" {
 			version = info.Main.Version
 		}
 		commit = revision(info.Settings)
 	}
-	return fmt.Sprintf("pushdoctor %s\ncommit %s\n%s %s/%s\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return version, commit
 }
 
 // revision returns the commit that the program was built from, and whether files had been changed since.

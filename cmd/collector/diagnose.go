@@ -27,26 +27,51 @@ import (
 // formats are the names of the printers, for the flag and its completion.
 var formats = []string{"text", "json", "markdown", "github"}
 
+// languages are the words of the flag --lang. All but the hints stays English: programs read it, and people search for it.
+var languages = []string{string(remedy.English), string(remedy.Chinese)}
+
 func (p *program) diagnoseCommand() *cobra.Command {
 	var (
 		format  string
+		lang    string
 		explain bool
+		thisRun bool
 		files   []string
 	)
 	c := &cobra.Command{
 		Use:   "diagnose [flags] WHAT...",
 		Short: "Say what failed in job logs, and what to do about it",
 		Long: `Reads job logs and says which pushes of images failed, for which cause, on what
-evidence, and what to do. WHAT is a job log (a file or a pipe), a folder of logs, a run's
-archive (.zip), or - for standard input.
+evidence, and what to do. WHAT is a job log (a file or a pipe), a folder of logs, a
+run's archive (.zip), - for standard input, or an address at GitHub:
+
+  https://github.com/OWNER/NAME/actions/runs/ID/job/ID   that job
+  https://github.com/OWNER/NAME/actions/runs/ID          the jobs that failed, timed out or
+  OWNER/NAME#ID                                          were cancelled in its newest attempt
+  https://github.com/OWNER/NAME/actions/runs/ID/attempts/N
+
+An address needs a token that may read Actions: GITHUB_TOKEN, or github.token_file in the
+configuration. Only addresses of the GitHub in github.url are read. Its jobs are called
+"OWNER/NAME#RUN job NAME"; JSON has their run_id, job_id and url too.
+
+--this-run, in a job of GitHub Actions, reads the jobs of its own run that have failed by
+then. The job needs "permissions: actions: read", GITHUB_TOKEN in the step's env, and to
+come last: "needs:" with the jobs before it, and "if: failure()".
+
+--lang zh writes the titles and steps of the hints in Chinese, in every format. All else,
+patches too, stays English.
 
 Exit status: 0 nothing failed, or a retry cured it; 1 a push failed; 2 something could
 not be read (the rest was); 130 interrupted.`,
 		Example: `  pushdoctor diagnose job.txt
   gh run view --job 123456 --log | pushdoctor diagnose -
-  pushdoctor diagnose --format markdown logs/ >> "$GITHUB_STEP_SUMMARY"`,
+  GITHUB_TOKEN=$(gh auth token) pushdoctor diagnose octo-lab/api#14000000137
+  pushdoctor diagnose --this-run --format markdown >> "$GITHUB_STEP_SUMMARY"`,
 		Args: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			if len(args) > 0 && thisRun {
+				return errors.New("--this-run reads this run only: leave out the other arguments")
+			}
+			if len(args) == 0 && !thisRun {
 				return fmt.Errorf("diagnose needs a log, a folder or an archive to read; %s --help shows examples", c.CommandPath())
 			}
 			return nil
@@ -55,19 +80,36 @@ not be read (the rest was); 130 interrupted.`,
 			if !slices.Contains(formats, format) {
 				return fmt.Errorf("unknown format %q: it is one of %s", format, strings.Join(formats, ", "))
 			}
+			language, err := remedy.ParseLanguage(lang)
+			if err != nil {
+				return fmt.Errorf("--lang: %w", err)
+			}
 			rules, err := p.rules(files)
 			if err != nil {
 				return err
 			}
-			d := &diagnosis{rules: rules, source: &source{args: args, stdin: p.stdin}}
+			p.stderr.w = &serial{w: p.stderr.w} // the client at GitHub tells there what it waits for
+			s := &source{args: args, stdin: p.stdin}
+			s.hub = sync.OnceValues(func() (*hub, error) { return p.hub(nil, "") })
+			if thisRun {
+				run, h, err := p.thisRun()
+				if err != nil {
+					return err
+				}
+				s.run, s.hub = &run, func() (*hub, error) { return h, nil }
+			}
+			d := &diagnosis{rules: rules, source: s, language: language}
 			return p.diagnose(c.Context(), d, format, explain)
 		},
 	}
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT` of the result: "+strings.Join(formats, ", "))
+	c.Flags().StringVar(&lang, "lang", string(remedy.English), "`LANGUAGE` of the hints: "+strings.Join(languages, ", "))
+	c.Flags().BoolVar(&thisRun, "this-run", false, "read the run of GitHub Actions that this is a job of")
 	c.Flags().BoolVar(&explain, "explain", false, "show which rules looked and why one won")
 	c.Flags().StringArrayVar(&files, "rules", nil, "rule `FILE` to try before the built-in rules; may be repeated")
-	// It errs only for a flag that does not exist.
+	// They err only for flags that do not exist.
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("lang", cobra.FixedCompletions(languages, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -136,7 +178,14 @@ func (p *program) diagnose(ctx context.Context, d *diagnosis, format string, exp
 
 	var t totals
 	err = d.each(ctx, func(a answer) error {
+		if a.said != "" {
+			fmt.Fprintf(p.stderr, "pushdoctor: %s: %s\n", a.Path, a.said)
+			return nil
+		}
 		t.add(a)
+		if a.Truncated {
+			fmt.Fprintf(p.stderr, "pushdoctor: %s: the log is longer than collect.max_log: of its middle, nothing was read, and line numbers behind it are too low\n", a.Path)
+		}
 		if a.skipped != "" {
 			fmt.Fprintf(p.stderr, "pushdoctor: skipped %s: %s\n", a.Path, a.skipped)
 			return nil
@@ -177,12 +226,16 @@ func deaf(w io.Writer, flush func() error) func() {
 type answer struct {
 	Path  string `json:"path"`
 	Error string `json:"error,omitempty"`
+	// The job is nil for a file.
+	*pushdoctor.Job
+	Truncated bool `json:"truncated,omitempty"` // the middle of the log was not read
 	// Facts and Findings are nil where nothing was read. Where reading broke off, there
 	// are those of the part before, if something was found in it.
 	Facts    *pushdoctor.Facts `json:"facts,omitempty"`
 	Findings []diagnosed       `json:"findings,omitzero"`
 	More     int               `json:"more,omitempty"` // findings that were dropped
 	skipped  string            // why the input is no log
+	said     string            // what there is to say, where there is nothing to read
 }
 
 // A diagnosed is a finding with its hints.
@@ -232,17 +285,23 @@ func (t totals) String() string {
 }
 
 func count(n int, noun string) string {
-	if n == 1 {
+	switch {
+	case n == 1:
 		return "1 " + noun
+	case strings.HasSuffix(noun, "sh"):
+		noun += "e"
+	case strings.HasSuffix(noun, "ry"):
+		noun = strings.TrimSuffix(noun, "y") + "ie"
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // A diagnosis reads the inputs of a source.
 type diagnosis struct {
-	rules   *classifier.Rules
-	source  *source
-	explain *guard // where the explanations go; nil without
+	rules    *classifier.Rules
+	source   *source
+	language remedy.Language // of the hints
+	explain  *guard          // where the explanations go; nil without
 }
 
 // each calls show for each input in the order of the arguments, while the next ones are
@@ -257,7 +316,7 @@ func (d *diagnosis) each(ctx context.Context, show func(answer) error) error {
 	var workers sync.WaitGroup
 	workers.Go(func() {
 		defer close(queue)
-		for in := range d.source.inputs() {
+		for in := range d.source.inputs(ctx) {
 			slot := make(chan answer, 1)
 			select {
 			case queue <- slot:
@@ -295,14 +354,14 @@ func consume(ctx context.Context, queue <-chan chan answer, show func(answer) er
 
 // explained is each with explanations, which are written while a log is read: one after the other.
 func (d *diagnosis) explained(ctx context.Context, show func(answer) error) error {
-	next, stop := iter.Pull(d.source.inputs())
+	next, stop := iter.Pull(d.source.inputs(ctx))
 	defer stop()
 	for {
 		in, ok := next()
 		if !ok || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if in.err == nil && in.skipped == "" {
+		if in.open != nil {
 			fmt.Fprintf(d.explain, "Explanation of %s\n", in.path)
 		}
 		a := d.read(ctx, in, d.explain)
@@ -320,15 +379,19 @@ func (d *diagnosis) read(ctx context.Context, in input, explain io.Writer) answe
 	if in.done != nil {
 		defer in.done()
 	}
-	a := answer{Path: in.path, skipped: in.skipped}
+	a := answer{Path: in.path, Job: in.job, skipped: in.skipped, said: in.said}
 	switch {
-	case in.skipped != "":
+	case in.skipped != "" || in.said != "":
 		return a
 	case in.err != nil:
 		a.Error = reason(in.err)
 		return a
 	}
 	r, err := in.open(ctx)
+	if errors.Is(err, errNeverRan) {
+		a.skipped = reason(err)
+		return a
+	}
 	if err != nil {
 		a.Error = reason(err)
 		return a
@@ -347,10 +410,14 @@ func (d *diagnosis) read(ctx context.Context, in input, explain io.Writer) answe
 			return a
 		}
 	}
+	if l, ok := r.(*jobLog); ok && l.Truncated() {
+		// What is not in the rest may have happened in the part that is missing.
+		a.Truncated, report.Facts.Whole = true, false
+	}
 	a.Facts, a.More = &report.Facts, report.More
 	a.Findings = make([]diagnosed, 0, len(report.Findings))
 	for _, f := range report.Findings {
-		a.Findings = append(a.Findings, diagnosed{f, remedy.Advise(f, report.Facts)})
+		a.Findings = append(a.Findings, diagnosed{f, remedy.Advise(f, report.Facts, d.language)})
 	}
 	return a
 }

@@ -9,33 +9,48 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/akkospace/pushdoctor"
 )
 
 // An input is one log to read, or why there is none.
 type input struct {
 	path    string
 	open    func(context.Context) (io.ReadCloser, error)
-	done    func() // to be called after the last read; may be nil
-	err     error  // it cannot be read
-	skipped string // it is no log, and is left out for this reason
+	done    func()          // to be called after the last read; may be nil
+	err     error           // it cannot be read
+	skipped string          // it is no log, and is left out for this reason
+	said    string          // it is no log, but something to say about those that follow
+	job     *pushdoctor.Job // of which it is the log; nil for a file
 }
 
 // A source finds the inputs that the arguments name.
 type source struct {
 	args  []string
 	stdin io.Reader
-	used  bool // stdin was read
+	used  bool                 // stdin was read
+	hub   func() (*hub, error) // where addresses lead to
+	run   *place               // what is read besides, at the hub; may be nil
 }
 
 // inputs yields the inputs in the order of the arguments. What stands in a folder or an
 // archive is found while the inputs before it are being read.
-func (s *source) inputs() iter.Seq[input] {
+func (s *source) inputs(ctx context.Context) iter.Seq[input] {
 	return func(yield func(input) bool) {
+		if s.run != nil {
+			h, err := s.hub()
+			if err != nil {
+				yield(input{path: s.run.String(), err: err})
+				return
+			}
+			if !h.inputs(ctx, *s.run, yield) {
+				return
+			}
+		}
 		for _, arg := range s.args {
-			if !s.named(arg, yield) {
+			if !s.named(ctx, arg, yield) {
 				return
 			}
 		}
@@ -43,7 +58,7 @@ func (s *source) inputs() iter.Seq[input] {
 }
 
 // named yields what one argument names. It returns false where yield did.
-func (s *source) named(arg string, yield func(input) bool) bool {
+func (s *source) named(ctx context.Context, arg string, yield func(input) bool) bool {
 	if arg == "-" {
 		if s.used {
 			return yield(input{path: arg, err: errors.New("standard input was read already")})
@@ -55,8 +70,8 @@ func (s *source) named(arg string, yield func(input) bool) bool {
 	}
 	info, err := os.Stat(arg)
 	switch {
-	case err != nil && address.MatchString(arg):
-		return yield(input{path: arg, err: errors.New("an address cannot be read, only files: save the log (gh run view --job ID --log > job.txt) and name the file")})
+	case err != nil && isAddress(arg):
+		return s.address(ctx, arg, yield)
 	case err != nil:
 		return yield(input{path: arg, err: err})
 	case info.IsDir():
@@ -70,9 +85,6 @@ func (s *source) named(arg string, yield func(input) bool) bool {
 	}
 	return file(arg, yield)
 }
-
-// An address is one of GitHub's, or OWNER/NAME#RUN.
-var address = regexp.MustCompile(`^https?://|^[\w.-]+/[\w.-]+#\d+$`)
 
 // folder yields each regular file below root, in the order of names. What it leaves out, it yields as skipped.
 func folder(root string, yield func(input) bool) bool {

@@ -65,7 +65,7 @@ func TestNoLog(t *testing.T) {
 	}
 	const binaryFile = "this is not text: name the log itself, unpacked"
 	const emptyLog = "the log is empty: was the job skipped, or is it still running? Fetch the log again when the job has ended"
-	const anAddress = "an address cannot be read, only files: save the log (gh run view --job ID --log > job.txt) and name the file"
+	const anAddress = "reading it from GitHub needs a token that may read Actions: set GITHUB_TOKEN (to $(gh auth token), if you have the GitHub CLI) or github.token_file; or save the log and name the file"
 	for _, test := range []struct{ arg, want string }{
 		{"none.log", "there is no such file or folder"},
 		{"empty.log", emptyLog},

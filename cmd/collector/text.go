@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/akkospace/pushdoctor"
@@ -158,25 +159,58 @@ func (p *textPrinter) quote(b *strings.Builder, e pushdoctor.Evidence) {
 func (p *textPrinter) width() int { return min(max(p.style.width, minWidth), maxWidth) }
 
 // wrap writes text in lines of the style's width: first before the first, rest before the others. A word
-// that is longer than a line stays whole, so that addresses and names can be copied.
+// that is longer than a line stays whole, so that addresses and names can be copied. Between two Chinese characters
+// a line may end too.
 func (p *textPrinter) wrap(b *strings.Builder, first, rest, text string) {
 	b.WriteString(first)
-	column := utf8.RuneCountInString(first)
+	column := columns(first)
 	begun := false
 	for word := range strings.FieldsSeq(text) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case begun && column+1+n > p.width():
-			b.WriteString("\n" + rest)
-			column = utf8.RuneCountInString(rest)
-		case begun:
-			b.WriteByte(' ')
-			column++
+		for i, piece := range breakable(word) {
+			blank := 0
+			if begun && i == 0 {
+				blank = 1
+			}
+			if n := columns(piece); begun && column+blank+n > p.width() {
+				b.WriteString("\n" + rest + piece)
+				column = columns(rest) + n
+			} else {
+				b.WriteString(" "[:blank] + piece)
+				column += blank + n
+			}
+			begun = true
 		}
-		b.WriteString(word)
-		column, begun = column+n, true
 	}
 	b.WriteByte('\n')
+}
+
+// wide are the characters of Chinese, which take two columns.
+func wide(r rune) bool {
+	return unicode.Is(unicode.Han, r) || r >= 0x3000 && r <= 0x303f || r >= 0xff00 && r <= 0xff60
+}
+
+func columns(s string) int {
+	n := utf8.RuneCountInString(s)
+	for _, r := range s {
+		if wide(r) {
+			n++
+		}
+	}
+	return n
+}
+
+// breakable cuts a word before each Chinese character, and behind those; punctuation stays with what it closes or opens.
+func breakable(word string) []string {
+	var pieces []string
+	start, last := 0, rune(0)
+	for i, r := range word {
+		opened := strings.ContainsRune("（“《", last)
+		if i > start && (wide(r) || wide(last)) && !opened && !strings.ContainsRune("，。；：、！？）”》", r) {
+			pieces, start = append(pieces, word[start:i]), i
+		}
+		last = r
+	}
+	return append(pieces, word[start:])
 }
 
 func (p *textPrinter) end(t totals) error {

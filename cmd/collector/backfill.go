@@ -1,0 +1,664 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/spf13/cobra"
+
+	"github.com/akkospace/pushdoctor"
+	"github.com/akkospace/pushdoctor/actions"
+	"github.com/akkospace/pushdoctor/configs"
+	"github.com/akkospace/pushdoctor/store"
+)
+
+func (p *program) backfillCommand() *cobra.Command {
+	var (
+		flags        = map[string]string{}
+		since, until string
+		names        []string
+		server       string
+	)
+	c := &cobra.Command{
+		Use:   "backfill [flags]",
+		Short: "Read history once: the last 90 days, or as you say",
+		Long: `Reads the runs that were created between two times, records each failed push of an image,
+and says at the end what there was, by cause and repository. Before, it says how many
+runs that are and what it will about cost.
+
+It may be broken off and begun again at will: what was read is not read or counted again.
+Beside a running serve, which holds the store, it asks that service to do it; that
+needs web.admin in the service's configuration.
+
+GitHub keeps logs for 90 days, or for as long as the repository says.
+
+Exit status: 0 all was read that is there; 2 a repository could not be read, or not whole
+(the rest was); 130 broken off. Logs that are gone or not there yet are told at the end.`,
+		Example: "  pushdoctor backfill --since 90d\n  pushdoctor backfill --since 2026-09-01 --until 2026-10-01 --repository octo-lab/api",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			config, err := p.config(flags)
+			if err != nil {
+				return err
+			}
+			o := order{Repositories: names}
+			again := p.options(flags["store.path"], server)
+			if len(names) == 0 {
+				o.Repositories = config.Repositories
+			}
+			if o.Since, err = instant("since", since, time.Now()); err != nil {
+				return err
+			}
+			if o.Until, err = instant("until", until, time.Now()); err != nil {
+				return err
+			}
+			if err := o.check(); err != nil {
+				return err
+			}
+			return p.backfill(c.Context(), config, o, server, again)
+		},
+	}
+	c.Flags().StringVar(&since, "since", "90d", "`TIME` to begin at: an age (90d), a day (2026-09-01) or RFC 3339")
+	c.Flags().StringVar(&until, "until", "0s", "`TIME` to end at")
+	c.Flags().StringArrayVar(&names, "repository", nil, "`NAME` (owner/name, owner/*) instead of the configured ones; may be repeated")
+	c.Flags().StringVar(&server, "server", "", "`URL` of a running pushdoctor serve to ask")
+	c.Flags().Func("store", "the database `FILE`", func(v string) error {
+		flags["store.path"] = v
+		return nil
+	})
+	return c
+}
+
+// instant reads a time: an age as Prometheus writes durations, a day, or RFC 3339.
+func instant(flag, s string, now time.Time) (time.Time, error) {
+	if d, err := model.ParseDuration(s); err == nil {
+		return now.Add(-time.Duration(d)).UTC().Truncate(time.Second), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("--%s %q: write an age such as 7d, a day such as 2026-09-01, or a time such as 2026-09-01T10:00:00Z", flag, s)
+}
+
+// An order says what to backfill.
+type order struct {
+	Since        time.Time `json:"since"` // creation of the runs
+	Until        time.Time `json:"until"`
+	Repositories []string  `json:"repositories"` // names and patterns, as in the configuration
+}
+
+func (o order) check() error {
+	switch {
+	case len(o.Repositories) == 0:
+		return errors.New("nothing to read: name repositories in the configuration or with --repository")
+	case slices.ContainsFunc(o.Repositories, func(name string) bool {
+		owner, repo, ok := strings.Cut(strings.TrimPrefix(name, "!"), "/")
+		return !ok || owner == "" || repo == "" || strings.ContainsAny(name, " \t\n") || strings.Contains(repo, "/")
+	}):
+		return fmt.Errorf("repositories %q: write owner/name or owner/*", o.Repositories)
+	case !o.Since.Before(o.Until):
+		return fmt.Errorf("--since %s is not before --until %s", o.Since.Format(time.RFC3339), o.Until.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// command is the command line that goes on with the order; options are those that stand before the order's own.
+func (o order) command(options string) string {
+	args := []string{"pushdoctor backfill" + options, "--since", o.Since.Format(time.RFC3339), "--until", o.Until.Format(time.RFC3339)}
+	for _, name := range o.Repositories {
+		args = append(args, "--repository", shellWord(name))
+	}
+	return strings.Join(args, " ")
+}
+
+// options are those of this command line without which another one would read elsewhere, or write into another store. There
+// is a blank before each.
+func (p *program) options(file, server string) string {
+	var args []string
+	for _, f := range []struct{ flag, value string }{{" --config ", p.configFile}, {" --store ", file}, {" --server ", withoutPassword(server)}} {
+		if f.value != "" {
+			args = append(args, f.flag+shellWord(f.value))
+		}
+	}
+	return strings.Join(args, "")
+}
+
+// shellWord is s as one word of a shell.
+func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// A notice is what a backfill tells on its way: one of its fields is set.
+type notice struct {
+	Estimate *estimate `json:"estimate,omitempty"`
+	Progress *advance  `json:"progress,omitempty"`
+	Problem  string    `json:"problem,omitempty"` // something that was not read; the backfill goes on
+	Summary  *summary  `json:"summary,omitempty"` // the last one
+	Failed   string    `json:"failed,omitempty"`  // why there is no summary
+}
+
+type estimate struct {
+	Repositories int           `json:"repositories"`
+	Runs         int           `json:"runs"`
+	Requests     int           `json:"requests"`
+	Duration     time.Duration `json:"duration_ns"`
+}
+
+type advance struct {
+	Repository string `json:"repository"`
+	Runs       int    `json:"runs"` // looked at, of all repositories
+	Of         int    `json:"of"`
+	Logs       int    `json:"logs"` // asked for
+}
+
+// Of how many runs the estimate takes one as failed, and how many requests that one costs: its jobs, and a log or two.
+const (
+	failedRuns     = 7
+	failedRequests = 2.5
+)
+
+// backfill reads the runs of an order. What it finds out on the way goes to tell, the summary last. Its error says why it could not
+// go on to the end.
+func (c *collector) backfill(ctx context.Context, o order, tell func(notice)) error {
+	names, faults := repositories(ctx, c.github, o.Repositories)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	unread := len(faults)
+	for pattern, err := range faults {
+		if errors.Is(err, actions.ErrUnauthorized) {
+			return fmt.Errorf("%w\n%s", err, advice(err))
+		}
+		tell(notice{Problem: fmt.Sprintf("%s: %v: %s", pattern, err, advice(err))})
+		if err := c.db.CountError(pattern, reasonOf(err)); err != nil {
+			return stored(err)
+		}
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("no repository matches %s", strings.Join(o.Repositories, ", "))
+	}
+	w := actions.Window{From: o.Since, To: o.Until}
+	e := estimate{}
+	counts := map[string]int{}
+	infos := map[string]actions.RepositoryInfo{}
+	for _, name := range names {
+		info, err := c.github.Repository(ctx, name)
+		n := 0
+		if err == nil {
+			n, err = c.github.Count(ctx, info.Name, w)
+		}
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, actions.ErrUnauthorized) {
+				return fmt.Errorf("%w\n%s", err, advice(err))
+			}
+			unread++
+			tell(notice{Problem: fmt.Sprintf("%s: %s", name, advice(err))})
+			if err := c.db.CountError(name, reasonOf(err)); err != nil {
+				return stored(err)
+			}
+			continue
+		}
+		infos[name], counts[name] = info, n
+		e.Repositories, e.Runs = e.Repositories+1, e.Runs+n
+		e.Requests += 2 + (n+99)/100 + int(failedRequests*float64(n)/failedRuns)
+	}
+	// GitHub answers some ten requests a second; when the hour's are used up, the next hour must come.
+	e.Duration = time.Duration(e.Requests) * time.Second / 10
+	if b := c.github.Budget(); b.Limit > 0 && e.Requests > b.Remaining {
+		e.Duration = max(e.Duration, time.Duration(float64(e.Requests-b.Remaining)/float64(b.Limit)*float64(time.Hour)))
+	}
+	tell(notice{Estimate: &e})
+
+	before := 0 // runs of the repositories before
+	logs := 0
+	lost := results{}
+	for _, name := range names {
+		info, ok := infos[name]
+		if !ok {
+			continue
+		}
+		if err := c.known(info); err != nil {
+			return err
+		}
+		looked := func(done progress) {
+			tell(notice{Progress: &advance{Repository: info.Name, Runs: before + done.runs, Of: e.Runs, Logs: logs + done.jobs}})
+		}
+		done := c.window(ctx, info.Name, w, pass{again: true, looked: looked})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if done.err != nil {
+			if errors.Is(done.err, errStore) || errors.Is(done.err, actions.ErrUnauthorized) {
+				return fmt.Errorf("%s: %w", info.Name, done.err)
+			}
+			unread++
+			tell(notice{Problem: fmt.Sprintf("%s: %v: %s", info.Name, done.err, advice(done.err))})
+			if err := c.db.CountError(info.Name, reasonOf(done.err)); err != nil {
+				return stored(err)
+			}
+		}
+		before, logs = before+counts[name], logs+done.jobs
+		for result, n := range done.results {
+			lost[result] += n
+		}
+	}
+	if err := c.late(ctx); err != nil {
+		return err
+	}
+	s, err := c.summarize(o, infos)
+	if err != nil {
+		return err
+	}
+	s.Unread, s.Logs = unread, logs
+	s.Expired, s.Unreadable, s.Truncated = lost[store.ResultExpired], lost[store.ResultUnreadable], lost[store.ResultTruncated]
+	tell(notice{Summary: &s})
+	return nil
+}
+
+// known tells the store of a repository that it has not met, or met under another name. It does not make it live.
+func (c *collector) known(info actions.RepositoryInfo) error {
+	repo, ok, err := c.db.Repository(info.ID)
+	if err != nil {
+		return stored(err)
+	}
+	if ok && repo.Name == info.Name {
+		return nil
+	}
+	repo.ID, repo.Name = info.ID, info.Name
+	return stored(c.db.PutRepository(repo))
+}
+
+// A summary says what a store holds of the time and the repositories of a backfill.
+type summary struct {
+	Since        time.Time `json:"since"`
+	Until        time.Time `json:"until"`
+	Repositories int       `json:"repositories"`
+	Unread       int       `json:"unread"`  // repositories that were not read, or not whole
+	Logs         int       `json:"logs"`    // asked for now
+	Pending      int       `json:"pending"` // logs that will be asked for again
+	Expired      int       `json:"expired"` // logs that GitHub had deleted, of those asked for now
+	Unreadable   int       `json:"unreadable"`
+	Truncated    int       `json:"truncated"` // logs not read whole
+	Findings     int       `json:"findings"`
+	Retried      int       `json:"retried"` // of these, cured by a retry
+	ByCause      []tally   `json:"by_cause"`
+	ByRepository []tally   `json:"by_repository"`
+}
+
+type tally struct {
+	Name  string `json:"name"`
+	Count int    `json:"count"`
+}
+
+func (c *collector) summarize(o order, infos map[string]actions.RepositoryInfo) (summary, error) {
+	s := summary{Since: o.Since, Until: o.Until, Repositories: len(infos)}
+	causes, repos := map[string]int{}, map[string]int{}
+	in := map[string]bool{}
+	ids := map[int64]bool{}
+	for _, info := range infos {
+		in[strings.ToLower(info.Name)], ids[info.ID] = true, true
+	}
+	q := store.Query{Since: o.Since, Limit: pageOfFindings}
+	if c.now().Sub(o.Until) > time.Hour { // else what ended while the backfill went on belongs to it
+		q.Until = o.Until
+	}
+	for {
+		page, err := c.db.Find(q)
+		if err != nil {
+			return s, stored(err)
+		}
+		for _, f := range page {
+			if !in[strings.ToLower(f.Repository)] {
+				continue
+			}
+			s.Findings++
+			if f.Recovered {
+				s.Retried++
+			}
+			causes[string(f.Cause)]++
+			repos[f.Repository]++
+		}
+		if len(page) < q.Limit {
+			break
+		}
+		q.After = page[len(page)-1].ID
+	}
+	pending, err := c.db.DuePending(c.now().AddDate(10, 0, 0), 100000)
+	if err != nil {
+		return s, stored(err)
+	}
+	for _, p := range pending {
+		if ids[p.Job.RepositoryID] {
+			s.Pending++
+		}
+	}
+	s.ByCause, s.ByRepository = tallies(causes), tallies(repos)
+	return s, nil
+}
+
+const pageOfFindings = 500 // in memory at a time
+
+// tallies returns the counts, the highest first.
+func tallies(m map[string]int) []tally {
+	out := make([]tally, 0, len(m))
+	for name, n := range m {
+		out = append(out, tally{name, n})
+	}
+	slices.SortFunc(out, func(a, b tally) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Name, b.Name)) })
+	return out
+}
+
+// print writes the summary for people.
+func (s summary) print(w io.Writer) {
+	fmt.Fprintf(w, "%s in %s from %s to %s", count(s.Findings, "failed push"), count(s.Repositories, "repository"), s.Since.Format(time.DateOnly), s.Until.Format(time.DateOnly))
+	if s.Retried > 0 {
+		fmt.Fprintf(w, ", %d of them cured by a retry", s.Retried)
+	}
+	fmt.Fprintln(w)
+	for _, part := range []struct {
+		title string
+		rows  []tally
+	}{{"by cause", s.ByCause}, {"by repository", s.ByRepository}} {
+		if len(part.rows) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "\n%s\n", part.title)
+		width := 0
+		for _, r := range part.rows {
+			width = max(width, len(r.Name))
+		}
+		for _, r := range part.rows {
+			line := fmt.Sprintf("%6d  %-*s  %s", r.Count, width, r.Name, causeWords[pushdoctor.Cause(r.Name)])
+			fmt.Fprintln(w, strings.TrimRight(line, " "))
+		}
+	}
+	fmt.Fprintf(w, "\n%s read now\n", count(s.Logs-s.Expired-s.Unreadable, "log"))
+	for _, lost := range []struct {
+		n    int
+		what string
+	}{
+		{s.Expired, "gone: GitHub keeps them for 90 days, or as long as the repository says"},
+		{s.Unreadable, "never there: the runner died, or GitHub lost them"},
+		{s.Truncated, "not read whole: collect.max_log"},
+		{s.Pending, "not there yet: the next backfill, or serve, asks again"},
+	} {
+		if lost.n > 0 {
+			fmt.Fprintf(w, "%s %s\n", count(lost.n, "log"), lost.what)
+		}
+	}
+}
+
+// backfill runs an order here, or by the service that holds the store. options are for the command that goes on with it.
+func (p *program) backfill(ctx context.Context, config configs.Config, o order, server, options string) error {
+	out := &guard{w: p.stdout, plain: true}
+	bar := newBar(p.stderr, time.Now)
+	var end *summary
+	tell := func(n notice) {
+		switch {
+		case n.Estimate != nil:
+			bar.line("%s runs in %s: about %s requests to GitHub, %s or more, if one run in %d failed",
+				thousands(n.Estimate.Runs), count(n.Estimate.Repositories, "repository"), thousands(n.Estimate.Requests), rough(n.Estimate.Duration), failedRuns)
+		case n.Progress != nil:
+			bar.show(*n.Progress)
+		case n.Problem != "":
+			bar.line("%s", n.Problem)
+		case n.Summary != nil:
+			end = n.Summary
+		}
+	}
+	err := p.carryOut(ctx, config, o, server, tell)
+	bar.end()
+	if ctx.Err() != nil {
+		fmt.Fprintf(p.stderr, "pushdoctor: broken off; go on with\n  %s\n", o.command(options))
+		return exitStatus(exitInterrupted)
+	}
+	if err != nil {
+		return err
+	}
+	end.print(out)
+	if err := out.flush(); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	if end.Unread > 0 {
+		fmt.Fprintf(p.stderr, "pushdoctor: %s could not be read, or not whole; go on with\n  %s\n", count(end.Unread, "repository"), o.command(options))
+		return exitStatus(exitFailed)
+	}
+	return nil
+}
+
+func (p *program) carryOut(ctx context.Context, config configs.Config, o order, server string, tell func(notice)) (err error) {
+	if server != "" {
+		return askBackfill(ctx, server, o, tell)
+	}
+	rules, err := p.rules(nil)
+	if err != nil {
+		return err
+	}
+	t, err := token(config)
+	if err != nil {
+		return err
+	}
+	if t == "" {
+		return errors.New("no token: give one in github.token_file, GITHUB_TOKEN or GH_TOKEN; it needs to read Actions and metadata")
+	}
+	db, err := store.Open(config.Store.Path)
+	if errors.Is(err, store.ErrLocked) {
+		server, unknown := listenURL(config.Web)
+		if unknown != nil {
+			return fmt.Errorf("%w\n%w", storeAdvice(err), unknown)
+		}
+		fmt.Fprintf(p.stderr, "pushdoctor: another process holds %s; asking %s to do it\n", config.Store.Path, server)
+		if asked := askBackfill(ctx, server, o, tell); asked != nil {
+			return fmt.Errorf("%w\nthe store: %w", asked, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return storeAdvice(err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	log := p.logger()
+	github, err := p.github(config, func(o *actions.Options) { o.Log = log })
+	if err != nil {
+		return err
+	}
+	return newCollector(github, db, rules, config.Collect, log).backfill(ctx, o, tell)
+}
+
+// withoutPassword is an address as it may be shown.
+func withoutPassword(address string) string {
+	if u, err := url.Parse(address); err == nil {
+		return u.Redacted()
+	}
+	return address
+}
+
+// askBackfill lets a running service carry out an order.
+func askBackfill(ctx context.Context, server string, o order, tell func(notice)) error {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return errors.New("--server: write an address such as http://localhost:9877") // it may hold a password, and is not quoted
+	}
+	name := u.Redacted() // it may hold a password
+	body, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath("api/v1/backfill").String(), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking the service: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // nothing was written
+	if resp.StatusCode != http.StatusOK {
+		said, _ := io.ReadAll(io.LimitReader(resp.Body, 1000)) // what there is will do
+		return fmt.Errorf("the service at %s answers %s: %s", name, resp.Status, strings.TrimSpace(string(said)))
+	}
+	dec := json.NewDecoder(resp.Body)
+	for {
+		var n notice
+		if err := dec.Decode(&n); err != nil {
+			return fmt.Errorf("the service at %s broke off: %w; the same command goes on", name, err)
+		}
+		if n.Failed != "" {
+			return fmt.Errorf("the service at %s: %s", name, n.Failed)
+		}
+		tell(n)
+		if n.Summary != nil {
+			return nil
+		}
+	}
+}
+
+var errEnds = errors.New("the service ends; the same command goes on once it is back")
+
+// serveBackfill carries out the orders that askBackfill sends, one at a time.
+func (s *service) serveBackfill(w http.ResponseWriter, r *http.Request) {
+	refuse := func(code int, text string) { http.Error(w, text, code) }
+	if !s.config.Web.Admin {
+		refuse(http.StatusForbidden, "web.admin is false in this service's configuration: it only answers, and does not backfill")
+		return
+	}
+	// A page in somebody's browser can send a form, but not JSON, to another site without being asked first.
+	if r.Header.Get("Content-Type") != "application/json" {
+		refuse(http.StatusUnsupportedMediaType, "an order is application/json")
+		return
+	}
+	var o order
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&o); err != nil {
+		refuse(http.StatusBadRequest, "the order cannot be read: "+err.Error())
+		return
+	}
+	if err := o.check(); err != nil {
+		refuse(http.StatusBadRequest, err.Error())
+		return
+	}
+	if !s.backfilling.TryLock() {
+		refuse(http.StatusConflict, "a backfill is under way")
+		return
+	}
+	defer s.backfilling.Unlock()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	s.mu.Lock()
+	s.breakOff = cancel
+	s.mu.Unlock()
+	w.Header().Set("Content-Type", "application/jsonl")
+	enc := json.NewEncoder(w)
+	answer := http.NewResponseController(w)
+	tell := func(n notice) {
+		// A backfill takes hours, and the listener's deadlines are made for pages. Who does not take what is told in a minute has gone.
+		// That ends the request's context, and with it the backfill; errors here say no more.
+		_ = answer.SetWriteDeadline(time.Now().Add(time.Minute))
+		_ = enc.Encode(n)
+		_ = answer.Flush()
+	}
+	if err := s.collect.backfill(ctx, o, tell); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		tell(notice{Failed: err.Error()})
+	}
+}
+
+// A bar shows how far a backfill has come: on a terminal in one line that changes, elsewhere in a line now and then.
+type bar struct {
+	w       *guard
+	now     func() time.Time
+	columns int // 0: no terminal
+	began   time.Time
+	shown   time.Time
+	drawn   bool
+}
+
+func newBar(w *guard, now func() time.Time) *bar {
+	b := &bar{w: w, now: now, began: now()}
+	if f, ok := w.w.(*os.File); ok {
+		if columns, terminal := terminalWidth(f); terminal {
+			b.columns = columns
+		}
+	}
+	b.shown = b.began
+	return b
+}
+
+func (b *bar) show(a advance) {
+	every := 10 * time.Second
+	if b.columns > 0 {
+		every = 200 * time.Millisecond
+	}
+	now := b.now()
+	if now.Sub(b.shown) < every && a.Runs != a.Of {
+		return
+	}
+	b.shown = now
+	text := fmt.Sprintf("%s of %s runs, %s", thousands(a.Runs), thousands(a.Of), count(a.Logs, "log"))
+	if spent := now.Sub(b.began); a.Runs > 0 && a.Runs < a.Of && spent > 2*time.Second {
+		text += ", " + rough(time.Duration(float64(spent)*float64(a.Of-a.Runs)/float64(a.Runs))) + " to go"
+	}
+	text += "  " + visible(a.Repository)
+	if b.columns == 0 {
+		fmt.Fprintln(b.w, text)
+		return
+	}
+	const width = 20
+	full := 0
+	if a.Of > 0 {
+		full = min(width, width*a.Runs/a.Of)
+	}
+	text = "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "] " + text
+	// The guard would make the carriage return visible; the rest of the line has been through visible.
+	fmt.Fprintf(b.w.w, "\r%-*.*s", b.columns-1, b.columns-1, text)
+	b.drawn = true
+}
+
+// line writes a line of its own.
+func (b *bar) line(format string, args ...any) {
+	b.end()
+	fmt.Fprintf(b.w, format+"\n", args...)
+}
+
+func (b *bar) end() {
+	if b.drawn {
+		fmt.Fprintf(b.w.w, "\r%-*s\r", b.columns-1, "")
+		b.drawn = false
+	}
+}
+
+// thousands writes 1234567 as 1,234,567.
+func thousands(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// rough writes a duration as people say it.
+func rough(d time.Duration) string {
+	switch {
+	case d < 90*time.Second:
+		return fmt.Sprintf("%d s", int(d.Seconds()+0.5))
+	case d < 90*time.Minute:
+		return fmt.Sprintf("%d min", int(d.Minutes()+0.5))
+	}
+	return fmt.Sprintf("%.1f h", d.Hours())
+}
