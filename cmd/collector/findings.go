@@ -62,7 +62,7 @@ not be read, or not all of them; 130 interrupted.`,
 		Example: `  pushdoctor findings
   pushdoctor findings --since 30d --repository octo-lab/api --cause rate_limited
   pushdoctor findings --since 90d --format csv > findings.csv
-  pushdoctor findings --since 90d --cause unknown --similar > rules.yaml
+  pushdoctor findings --since 90d --cause unknown --similar > drafts.yaml
   pushdoctor findings --format json --server http://pushdoctor.example.test:9877`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -31,6 +31,7 @@ lines that were kept of each. Says which causes became which, and rewrites the f
 
 A finding keeps its cause where the kept lines do not decide: no log is read again. The
 counters keep what was counted, so metrics do not change; findings, pages and JSON do.
+Copy the store before: what a rule turned is not turned back as it was.
 
 It may be broken off and begun again at will. It needs the store to itself: stop serve
 before.
@@ -78,6 +79,9 @@ func (p *program) reclassify(ctx context.Context, path string, rules *classifier
 		return fmt.Errorf("there is no store %s: serve and backfill make it (store.path or --store names another)", path)
 	}
 	db, err := open(path)
+	if errors.Is(err, store.ErrLocked) {
+		return fmt.Errorf("%w\nstop it, reclassify, and start it again; or reclassify a copy, with --store", err)
+	}
 	if err != nil {
 		return storeAdvice(err)
 	}
