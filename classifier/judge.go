@@ -52,11 +52,6 @@ func (r *Rules) origin(id string) origin {
 	return o
 }
 
-// withdrawn reports whether the finding's rule is in force no more: its cause is not protected by anything then.
-func (o origin) withdrawn(f pushdoctor.Finding) bool {
-	return f.Rule != "" && o.rule == nil && o.fact == nil
-}
-
 // answersFirst is the finding's lines that quote an answer, the decisive one first.
 func answersFirst(f pushdoctor.Finding) []pushdoctor.Evidence {
 	var out []pushdoctor.Evidence
@@ -119,7 +114,7 @@ func weightNow(f pushdoctor.Finding, best *opinion, old origin) float64 {
 
 // opinion is what the rules say of a line, nil where they say nothing or what is kept does not decide it.
 func (r *Rules) opinion(m memory, old origin) *opinion {
-	known := m.finding.Cause != pushdoctor.CauseUnknown && !old.withdrawn(m.finding)
+	known := m.finding.Cause != pushdoctor.CauseUnknown
 	o := &opinion{m: m, at: -1}
 	for i, ru := range r.rules {
 		v := m.asked(ru)
@@ -153,9 +148,6 @@ func (r *Rules) opinion(m memory, old origin) *opinion {
 func (o *opinion) mayReplace(f pushdoctor.Finding, old origin) bool {
 	if o.id() == f.Rule || says(o.cause()) >= says(f.Cause) {
 		return true
-	}
-	if old.withdrawn(f) {
-		return o.cause() != pushdoctor.CauseUnknown
 	}
 	// Less is said only where the words of the whole line ask for it, and the rule that said more does not come first.
 	return o.cause() != pushdoctor.CauseUnknown && o.rule.literal != "" && o.m.whole && old.fact == nil && (old.rule == nil || o.at < old.at)

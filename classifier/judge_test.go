@@ -10,7 +10,6 @@ import (
 
 	"github.com/akkospace/pushdoctor"
 	"github.com/akkospace/pushdoctor/classifier"
-	"github.com/akkospace/pushdoctor/parser"
 )
 
 // Red where the rules that made a finding see another one in what is kept of it: every reclassify would then spoil the store.
@@ -144,30 +143,5 @@ func TestJudgeByTheFacts(t *testing.T) {
 	got, changed := classifier.Builtin().Judge(forgotten(f), facts)
 	if !changed || got.Cause != pushdoctor.CauseWorkflowPermissionMissing || got.Rule != "token-lacks-packages-create" || !cmp.Equal(got.Evidence[1:], []pushdoctor.Evidence{token}) {
 		t.Errorf("changed %t: %s by %s on %v", changed, got.Cause, got.Rule, got.Evidence)
-	}
-}
-
-// A cause that stays for good with a rule that its author has taken back turns this red.
-func TestJudgeWithdrawn(t *testing.T) {
-	own, err := classifier.Load(classifier.File{Name: "own.yaml", Data: []byte(`rules:
-  - id: too-broad
-    literal: unexpected status from post request
-    cause: policy_denied
-    why: It was a good idea.
-    match: ["failed to push ghcr.io/octo-lab/api:1: unexpected status from POST request to https://ghcr.io/v2/octo-lab/api/blobs/uploads/: 403 Forbidden"]
-    miss: ["403 Forbidden"]
-`)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := "2026-03-01T10:00:00.0000000Z ##[group]Run docker/build-push-action@v6\n2026-03-01T10:00:00.0000000Z ##[endgroup]\n" +
-		"2026-03-01T10:00:01.0000000Z ERROR: failed to push ghcr.io/octo-lab/api:1: unexpected status from POST request to https://ghcr.io/v2/octo-lab/api/blobs/uploads/: 403 Forbidden\n"
-	report, err := own.Classify(parser.New(strings.NewReader(log)))
-	if err != nil || len(report.Findings) != 1 || report.Findings[0].Rule != "too-broad" {
-		t.Fatalf("%+v, %v", report.Findings, err)
-	}
-	f, changed := classifier.Builtin().Judge(report.Findings[0], report.Facts)
-	if !changed || f.Cause != pushdoctor.CausePermissionDenied {
-		t.Errorf("%v, %s by %s", changed, f.Cause, f.Rule)
 	}
 }
