@@ -117,9 +117,9 @@ func (h *handler) query(raw string) (store.Query, remedy.Language, error) {
 		var err error
 		switch name {
 		case "since":
-			q.Since, err = h.moment(value)
+			q.Since, err = ParseTime(value, h.Now())
 		case "until":
-			q.Until, err = h.moment(value)
+			q.Until, err = ParseTime(value, h.Now())
 		case "repository":
 			q.Repository = value
 		case "cause":
@@ -147,18 +147,19 @@ func (h *handler) query(raw string) (store.Query, remedy.Language, error) {
 	return q, language, errors.Join(faults...)
 }
 
-// moment reads a time as RFC 3339, as a day, which is its first moment in UTC, or as a span before now, "7d".
-func (h *handler) moment(s string) (time.Time, error) {
+// ParseTime reads a time as RFC 3339, as a day, which is its first moment in UTC, or as a span before now, "7d". It is in
+// UTC and whole seconds, as the API tells times.
+func ParseTime(s string, now time.Time) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil {
-			return t, nil
+			return t.UTC(), nil
 		}
 	}
 	d, err := model.ParseDuration(s)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-03-01T10:00:00Z, nor a day such as 2026-03-01, nor a span such as 7d", s)
 	}
-	return h.Now().Add(-time.Duration(d)), nil
+	return now.Add(-time.Duration(d)).UTC().Truncate(time.Second), nil
 }
 
 func (h *handler) apiRepositories(w http.ResponseWriter, _ *http.Request) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -9,19 +8,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/prometheus/common/model"
 	"github.com/spf13/cobra"
 
 	"github.com/akkospace/pushdoctor"
 	"github.com/akkospace/pushdoctor/actions"
 	"github.com/akkospace/pushdoctor/configs"
 	"github.com/akkospace/pushdoctor/store"
+	"github.com/akkospace/pushdoctor/web"
 )
 
 func (p *program) backfillCommand() *cobra.Command {
@@ -81,17 +78,13 @@ Exit status: 0 all was read that is there; 2 a repository could not be read, or 
 	return c
 }
 
-// instant reads a time: an age as Prometheus writes durations, a day, or RFC 3339.
+// instant reads a flag's time as the API does.
 func instant(flag, s string, now time.Time) (time.Time, error) {
-	if d, err := model.ParseDuration(s); err == nil {
-		return now.Add(-time.Duration(d)).UTC().Truncate(time.Second), nil
+	t, err := web.ParseTime(s, now)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("--%s: %w", flag, err)
 	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("--%s %q: write an age such as 7d, a day such as 2026-09-01, or a time such as 2026-09-01T10:00:00Z", flag, s)
+	return t, nil
 }
 
 // An order says what to backfill.
@@ -310,7 +303,7 @@ func (c *collector) summarize(o order, infos map[string]actions.RepositoryInfo) 
 	for _, info := range infos {
 		in[strings.ToLower(info.Name)], ids[info.ID] = true, true
 	}
-	q := store.Query{Since: o.Since, Limit: pageOfFindings}
+	q := store.Query{Since: o.Since, Limit: pageSize}
 	if c.now().Sub(o.Until) > time.Hour { // else what ended while the backfill went on belongs to it
 		q.Until = o.Until
 	}
@@ -347,8 +340,6 @@ func (c *collector) summarize(o order, infos map[string]actions.RepositoryInfo) 
 	s.ByCause, s.ByRepository = tallies(causes), tallies(repos)
 	return s, nil
 }
-
-const pageOfFindings = 500 // in memory at a time
 
 // tallies returns the counts, the highest first.
 func tallies(m map[string]int) []tally {
@@ -477,55 +468,6 @@ func (p *program) carryOut(ctx context.Context, config configs.Config, o order, 
 	return newCollector(github, db, rules, config.Collect, log).backfill(ctx, o, tell)
 }
 
-// withoutPassword is an address as it may be shown.
-func withoutPassword(address string) string {
-	if u, err := url.Parse(address); err == nil {
-		return u.Redacted()
-	}
-	return address
-}
-
-// askBackfill lets a running service carry out an order.
-func askBackfill(ctx context.Context, server string, o order, tell func(notice)) error {
-	u, err := url.Parse(server)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return errors.New("--server: write an address such as http://localhost:9877") // it may hold a password, and is not quoted
-	}
-	name := u.Redacted() // it may hold a password
-	body, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath("api/v1/backfill").String(), bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("asking the service: %w", err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // nothing was written
-	if resp.StatusCode != http.StatusOK {
-		said, _ := io.ReadAll(io.LimitReader(resp.Body, 1000)) // what there is will do
-		return fmt.Errorf("the service at %s answers %s: %s", name, resp.Status, strings.TrimSpace(string(said)))
-	}
-	dec := json.NewDecoder(resp.Body)
-	for {
-		var n notice
-		if err := dec.Decode(&n); err != nil {
-			return fmt.Errorf("the service at %s broke off: %w; the same command goes on", name, err)
-		}
-		if n.Failed != "" {
-			return fmt.Errorf("the service at %s: %s", name, n.Failed)
-		}
-		tell(n)
-		if n.Summary != nil {
-			return nil
-		}
-	}
-}
-
 var errEnds = errors.New("the service ends; the same command goes on once it is back")
 
 // serveBackfill carries out the orders that askBackfill sends, one at a time.
@@ -577,88 +519,4 @@ func (s *service) serveBackfill(w http.ResponseWriter, r *http.Request) {
 		}
 		tell(notice{Failed: err.Error()})
 	}
-}
-
-// A bar shows how far a backfill has come: on a terminal in one line that changes, elsewhere in a line now and then.
-type bar struct {
-	w       *guard
-	now     func() time.Time
-	columns int // 0: no terminal
-	began   time.Time
-	shown   time.Time
-	drawn   bool
-}
-
-func newBar(w *guard, now func() time.Time) *bar {
-	b := &bar{w: w, now: now, began: now()}
-	if f, ok := w.w.(*os.File); ok {
-		if columns, terminal := terminalWidth(f); terminal {
-			b.columns = columns
-		}
-	}
-	b.shown = b.began
-	return b
-}
-
-func (b *bar) show(a advance) {
-	every := 10 * time.Second
-	if b.columns > 0 {
-		every = 200 * time.Millisecond
-	}
-	now := b.now()
-	if now.Sub(b.shown) < every && a.Runs != a.Of {
-		return
-	}
-	b.shown = now
-	text := fmt.Sprintf("%s of %s runs, %s", thousands(a.Runs), thousands(a.Of), count(a.Logs, "log"))
-	if spent := now.Sub(b.began); a.Runs > 0 && a.Runs < a.Of && spent > 2*time.Second {
-		text += ", " + rough(time.Duration(float64(spent)*float64(a.Of-a.Runs)/float64(a.Runs))) + " to go"
-	}
-	text += "  " + visible(a.Repository)
-	if b.columns == 0 {
-		fmt.Fprintln(b.w, text)
-		return
-	}
-	const width = 20
-	full := 0
-	if a.Of > 0 {
-		full = min(width, width*a.Runs/a.Of)
-	}
-	text = "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "] " + text
-	// The guard would make the carriage return visible; the rest of the line has been through visible.
-	fmt.Fprintf(b.w.w, "\r%-*.*s", b.columns-1, b.columns-1, text)
-	b.drawn = true
-}
-
-// line writes a line of its own.
-func (b *bar) line(format string, args ...any) {
-	b.end()
-	fmt.Fprintf(b.w, format+"\n", args...)
-}
-
-func (b *bar) end() {
-	if b.drawn {
-		fmt.Fprintf(b.w.w, "\r%-*s\r", b.columns-1, "")
-		b.drawn = false
-	}
-}
-
-// thousands writes 1234567 as 1,234,567.
-func thousands(n int) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// rough writes a duration as people say it.
-func rough(d time.Duration) string {
-	switch {
-	case d < 90*time.Second:
-		return fmt.Sprintf("%d s", int(d.Seconds()+0.5))
-	case d < 90*time.Minute:
-		return fmt.Sprintf("%d min", int(d.Minutes()+0.5))
-	}
-	return fmt.Sprintf("%.1f h", d.Hours())
 }

@@ -290,9 +290,9 @@ func TestBackfillRefuses(t *testing.T) {
 	g := fakeGitHub(t, fakegithub.NewWorld(), fakegithub.Options{})
 	for _, test := range []struct{ args, want string }{
 		{"", "nothing to read"},
-		{"--repository octo-lab/api --since yesterday", `--since "yesterday": write an age such as 7d`},
+		{"--repository octo-lab/api --since yesterday", `--since: "yesterday" is neither a time`},
 		{"--repository octo-lab/api --since 1d --until 2d", "is not before --until"},
-		{"--repository octo-lab/api --server localhost:9877", "write an address such as http://localhost:9877"},
+		{"--repository octo-lab/api --server localhost:9877", "is not of the form http://HOST:PORT"},
 		{"octo-lab/api", "takes no arguments"},
 	} {
 		file := filepath.Join(t.TempDir(), "pushdoctor.db")

@@ -174,13 +174,13 @@ func TestFindingsStatus(t *testing.T) {
 // Red where a slip at the command line looks like a store without findings, or makes a store.
 func TestFindingsUsage(t *testing.T) {
 	write(t, nil)
-	const form = "write an age such as 7d, a day such as 2026-09-01, or a time such as 2026-09-01T10:00:00Z"
+	const form = "is neither a time such as 2026-03-01T10:00:00Z, nor a day such as 2026-03-01, nor a span such as 7d"
 	const server = "the service's address is not of the form http://HOST:PORT or https://HOST/PATH"
 	for _, test := range []struct{ args, want string }{
 		{"", "there is no store pushdoctor.db yet: pushdoctor serve and pushdoctor backfill make it (store.path or --store names another)"},
 		{"--store other.db", "there is no store other.db yet: pushdoctor serve and pushdoctor backfill make it (store.path or --store names another)"},
-		{"--since 7", `--since "7": ` + form},
-		{"--until soon", `--until "soon": ` + form},
+		{"--since 7", `--since: "7" ` + form},
+		{"--until soon", `--until: "soon" ` + form},
 		{"--since 7d --until 8d", "--until 8d is not after --since 7d"},
 		{"--repository api", `--repository: "api" is not of the form OWNER/NAME`},
 		{"--cause rate_limit", `--cause: "rate_limit" is not one of the causes; did you mean rate_limited?`},
