@@ -433,7 +433,7 @@ func (p *program) carryOut(ctx context.Context, config configs.Config, o order, 
 	if server != "" {
 		return askBackfill(ctx, server, o, tell)
 	}
-	rules, err := p.rules(nil)
+	rules, err := rulesOf(config, nil)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/akkospace/pushdoctor"
 	"github.com/akkospace/pushdoctor/classifier"
-	"github.com/akkospace/pushdoctor/configs"
 	"github.com/akkospace/pushdoctor/parser"
 	"github.com/akkospace/pushdoctor/remedy"
 	"github.com/spf13/cobra"
@@ -84,7 +82,11 @@ not be read (the rest was); 130 interrupted.`,
 			if err != nil {
 				return fmt.Errorf("--lang: %w", err)
 			}
-			rules, err := p.rules(files)
+			config, err := p.config(nil)
+			if err != nil {
+				return err
+			}
+			rules, err := rulesOf(config, files)
 			if err != nil {
 				return err
 			}
@@ -113,34 +115,6 @@ not be read (the rest was); 130 interrupted.`,
 	return c
 }
 
-// rules returns the rules in force: those of the flag, then those of the configuration, then the built-in ones.
-func (p *program) rules(names []string) (*classifier.Rules, error) {
-	config, err := configs.Load(p.configFile, p.environ, nil)
-	if faults, ok := errors.AsType[configs.Faults](err); ok {
-		return nil, fmt.Errorf("the configuration is at fault:\n%w", faults)
-	}
-	if err != nil {
-		return nil, err
-	}
-	names = slices.Concat(names, config.Classify.Rules)
-	if len(names) == 0 {
-		return classifier.Builtin(), nil
-	}
-	var files []classifier.File
-	for _, name := range names {
-		f, err := ruleFile(name)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	rules, err := classifier.Load(files...)
-	if err != nil {
-		return nil, fmt.Errorf("the rules are at fault:\n%w", err)
-	}
-	return rules, nil
-}
-
 func (p *program) diagnose(ctx context.Context, d *diagnosis, format string, explain bool) (err error) {
 	out := &guard{w: p.stdout}
 	inActions := p.env("GITHUB_ACTIONS") != ""
@@ -153,13 +127,7 @@ func (p *program) diagnose(ctx context.Context, d *diagnosis, format string, exp
 	case "markdown":
 		pr = &markdownPrinter{w: out}
 	default:
-		st := style{width: defaultWidth}
-		if f, ok := p.stdout.(*os.File); ok {
-			if width, terminal := terminalWidth(f); terminal {
-				st = style{width: width, colour: p.env("NO_COLOR") == "" && p.env("TERM") != "dumb"}
-			}
-		}
-		pr = &textPrinter{w: out, style: st}
+		pr = &textPrinter{w: out, style: p.style()}
 	}
 	// JSON and Markdown go to files and pipes that no foreign line may enter, and are harmless by
 	// their form; annotations are meant to be obeyed. What is left are texts that a step's log shows.

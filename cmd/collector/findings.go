@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -223,13 +222,7 @@ func (p *program) findings(ctx context.Context, next findingsPage, q store.Query
 		show = func(r row) error { return w.Write(csvCells(r)) }
 		end = func() error { w.Flush(); return errors.Join(w.Error(), out.flush()) }
 	default:
-		st := style{width: defaultWidth}
-		if f, ok := p.stdout.(*os.File); ok {
-			if width, terminal := terminalWidth(f); terminal {
-				st = style{width: width, colour: p.env("NO_COLOR") == "" && p.env("TERM") != "dumb"}
-			}
-		}
-		t := newTable(out, st)
+		t := newTable(out, p.style())
 		show = t.row
 		if p.env("GITHUB_ACTIONS") != "" {
 			defer deaf(p.stdout, out.flush)()

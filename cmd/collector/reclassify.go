@@ -48,7 +48,7 @@ Exit status: 0 all was judged; 2 the store could not be read or written; 130 bro
 			if err != nil {
 				return err
 			}
-			rules, err := p.rules(nil)
+			rules, err := rulesOf(config, nil)
 			if err != nil {
 				return err
 			}

@@ -44,7 +44,11 @@ Exit status: 0 no fault; 1 faults; 2 a file could not be read.`,
 			if format != "table" && format != "json" {
 				return fmt.Errorf("unknown format %q: it is one of table, json", format)
 			}
-			rules, err := p.rules(files)
+			config, err := p.config(nil)
+			if err != nil {
+				return err
+			}
+			rules, err := rulesOf(config, files)
 			if err != nil {
 				return err
 			}

@@ -108,7 +108,7 @@ type service struct {
 // newService opens the store in a file, and the listener.
 func (p *program) newService(config configs.Config, file string) (s *service, err error) {
 	s = &service{config: config, log: p.logger(), faults: map[string]string{}}
-	rules, err := p.rules(nil)
+	rules, err := rulesOf(config, nil)
 	if err != nil {
 		return nil, err
 	}

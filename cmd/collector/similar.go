@@ -35,7 +35,11 @@ type family struct {
 // similar prints the findings of a query by the family of their messages, the most frequent first, with a rule's
 // skeleton for each. What it prints is a rule file in which a person has to fill in what is marked TODO.
 func (p *program) similar(ctx context.Context, next findingsPage, q store.Query) error {
-	rules, err := p.rules(nil)
+	config, err := p.config(nil)
+	if err != nil {
+		return err
+	}
+	rules, err := rulesOf(config, nil)
 	if err != nil {
 		return err
 	}

@@ -8,19 +8,52 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/akkospace/pushdoctor/actions"
+	"github.com/akkospace/pushdoctor/classifier"
 	"github.com/akkospace/pushdoctor/configs"
 )
 
 // config loads the configuration. flags are those of the command line, by the path of their keys.
 func (p *program) config(flags map[string]string) (configs.Config, error) {
 	c, err := configs.Load(p.configFile, p.environ, flags)
-	if err != nil {
-		return configs.Config{}, fmt.Errorf("the configuration is at fault:\n%w", err)
+	if _, ok := errors.AsType[configs.Faults](err); ok {
+		err = fmt.Errorf("the configuration is at fault:\n%w", err)
 	}
-	return c, nil
+	return c, err
+}
+
+// rulesOf returns the rules in force: those of the flag, then those of the configuration, then the built-in ones.
+func rulesOf(config configs.Config, names []string) (*classifier.Rules, error) {
+	names = slices.Concat(names, config.Classify.Rules)
+	if len(names) == 0 {
+		return classifier.Builtin(), nil
+	}
+	var files []classifier.File
+	for _, name := range names {
+		f, err := ruleFile(name)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	rules, err := classifier.Load(files...)
+	if err != nil {
+		return nil, fmt.Errorf("the rules are at fault:\n%w", err)
+	}
+	return rules, nil
+}
+
+// style is how stdout shows text.
+func (p *program) style() style {
+	if f, ok := p.stdout.(*os.File); ok {
+		if width, terminal := terminalWidth(f); terminal {
+			return style{width: width, colour: p.env("NO_COLOR") == "" && p.env("TERM") != "dumb"}
+		}
+	}
+	return style{width: defaultWidth}
 }
 
 // logger returns the logger of the service's own affairs. It writes to stderr, where control characters are made visible.
