@@ -94,6 +94,8 @@ type order struct {
 	Repositories []string  `json:"repositories"` // names and patterns, as in the configuration
 }
 
+func (o order) window() actions.Window { return actions.Window{From: o.Since, To: o.Until} }
+
 func (o order) check() error {
 	switch {
 	case len(o.Repositories) == 0:
@@ -165,99 +167,97 @@ const (
 // backfill reads the runs of an order. What it finds out on the way goes to tell, the summary last. Its error says why it could not
 // go on to the end.
 func (c *collector) backfill(ctx context.Context, o order, tell func(notice)) error {
-	names, faults := repositories(ctx, c.github, o.Repositories)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	unread := len(faults)
-	for pattern, err := range faults {
-		if errors.Is(err, actions.ErrUnauthorized) {
+	s := summary{Since: o.Since, Until: o.Until}
+	// What is not read is told and counted; some errors end all.
+	problem := func(name string, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, errStore) || errors.Is(err, actions.ErrUnauthorized) {
 			return fmt.Errorf("%w\n%s", err, advice(err))
 		}
-		tell(notice{Problem: fmt.Sprintf("%s: %v: %s", pattern, err, advice(err))})
-		if err := c.db.CountError(pattern, reasonOf(err)); err != nil {
-			return stored(err)
+		s.Unread++
+		tell(notice{Problem: fmt.Sprintf("%s: %s (%v)", name, advice(err), err)})
+		return stored(c.db.CountError(name, reasonOf(err)))
+	}
+	tasks, e, err := c.plan(ctx, o, problem)
+	if err != nil {
+		return err
+	}
+	tell(notice{Estimate: &e})
+
+	before := 0 // runs of the repositories before
+	for _, t := range tasks {
+		if err := c.known(t.info); err != nil {
+			return err
+		}
+		done := c.window(ctx, t.info.Name, o.window(), pass{again: true, looked: func(done progress) {
+			tell(notice{Progress: &advance{Repository: t.info.Name, Runs: before + done.runs, Of: e.Runs, Logs: s.Logs + done.jobs}})
+		}})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if done.err != nil {
+			if err := problem(t.info.Name, done.err); err != nil {
+				return err
+			}
+		}
+		before += t.runs
+		s.Logs += done.jobs
+		s.Expired += done.results[store.ResultExpired]
+		s.Unreadable += done.results[store.ResultUnreadable]
+		s.Truncated += done.results[store.ResultTruncated]
+	}
+	if err := c.late(ctx); err != nil {
+		return err
+	}
+	if err := c.summarize(&s, tasks); err != nil {
+		return err
+	}
+	tell(notice{Summary: &s})
+	return nil
+}
+
+// A task is a repository of an order.
+type task struct {
+	info actions.RepositoryInfo
+	runs int
+}
+
+// plan asks which repositories and how many runs an order is about, and reckons what that will cost.
+func (c *collector) plan(ctx context.Context, o order, problem func(name string, err error) error) (tasks []task, e estimate, err error) {
+	names, faults := repositories(ctx, c.github, o.Repositories)
+	for pattern, err := range faults {
+		if err := problem(pattern, err); err != nil {
+			return nil, e, err
 		}
 	}
 	if len(names) == 0 {
-		return fmt.Errorf("no repository matches %s", strings.Join(o.Repositories, ", "))
+		return nil, e, fmt.Errorf("no repository matches %s", strings.Join(o.Repositories, ", "))
 	}
-	w := actions.Window{From: o.Since, To: o.Until}
-	e := estimate{}
-	counts := map[string]int{}
-	infos := map[string]actions.RepositoryInfo{}
 	for _, name := range names {
 		info, err := c.github.Repository(ctx, name)
 		n := 0
 		if err == nil {
-			n, err = c.github.Count(ctx, info.Name, w)
+			n, err = c.github.Count(ctx, info.Name, o.window())
 		}
 		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, actions.ErrUnauthorized) {
-				return fmt.Errorf("%w\n%s", err, advice(err))
-			}
-			unread++
-			tell(notice{Problem: fmt.Sprintf("%s: %s", name, advice(err))})
-			if err := c.db.CountError(name, reasonOf(err)); err != nil {
-				return stored(err)
+			if err := problem(name, err); err != nil {
+				return nil, e, err
 			}
 			continue
 		}
-		infos[name], counts[name] = info, n
-		e.Repositories, e.Runs = e.Repositories+1, e.Runs+n
+		tasks = append(tasks, task{info, n})
+		e.Runs += n
 		e.Requests += 2 + (n+99)/100 + int(failedRequests*float64(n)/failedRuns)
 	}
+	e.Repositories = len(tasks)
 	// GitHub answers some ten requests a second; when the hour's are used up, the next hour must come.
 	e.Duration = time.Duration(e.Requests) * time.Second / 10
 	if b := c.github.Budget(); b.Limit > 0 && e.Requests > b.Remaining {
 		e.Duration = max(e.Duration, time.Duration(float64(e.Requests-b.Remaining)/float64(b.Limit)*float64(time.Hour)))
 	}
-	tell(notice{Estimate: &e})
-
-	before := 0 // runs of the repositories before
-	logs := 0
-	lost := results{}
-	for _, name := range names {
-		info, ok := infos[name]
-		if !ok {
-			continue
-		}
-		if err := c.known(info); err != nil {
-			return err
-		}
-		looked := func(done progress) {
-			tell(notice{Progress: &advance{Repository: info.Name, Runs: before + done.runs, Of: e.Runs, Logs: logs + done.jobs}})
-		}
-		done := c.window(ctx, info.Name, w, pass{again: true, looked: looked})
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if done.err != nil {
-			if errors.Is(done.err, errStore) || errors.Is(done.err, actions.ErrUnauthorized) {
-				return fmt.Errorf("%s: %w", info.Name, done.err)
-			}
-			unread++
-			tell(notice{Problem: fmt.Sprintf("%s: %v: %s", info.Name, done.err, advice(done.err))})
-			if err := c.db.CountError(info.Name, reasonOf(done.err)); err != nil {
-				return stored(err)
-			}
-		}
-		before, logs = before+counts[name], logs+done.jobs
-		for result, n := range done.results {
-			lost[result] += n
-		}
-	}
-	if err := c.late(ctx); err != nil {
-		return err
-	}
-	s, err := c.summarize(o, infos)
-	if err != nil {
-		return err
-	}
-	s.Unread, s.Logs = unread, logs
-	s.Expired, s.Unreadable, s.Truncated = lost[store.ResultExpired], lost[store.ResultUnreadable], lost[store.ResultTruncated]
-	tell(notice{Summary: &s})
-	return nil
+	return tasks, e, nil
 }
 
 // known tells the store of a repository that it has not met, or met under another name. It does not make it live.
@@ -295,22 +295,23 @@ type tally struct {
 	Count int    `json:"count"`
 }
 
-func (c *collector) summarize(o order, infos map[string]actions.RepositoryInfo) (summary, error) {
-	s := summary{Since: o.Since, Until: o.Until, Repositories: len(infos)}
+// summarize adds what the store holds of the tasks.
+func (c *collector) summarize(s *summary, tasks []task) error {
+	s.Repositories = len(tasks)
 	causes, repos := map[string]int{}, map[string]int{}
 	in := map[string]bool{}
 	ids := map[int64]bool{}
-	for _, info := range infos {
-		in[strings.ToLower(info.Name)], ids[info.ID] = true, true
+	for _, t := range tasks {
+		in[strings.ToLower(t.info.Name)], ids[t.info.ID] = true, true
 	}
-	q := store.Query{Since: o.Since, Limit: pageSize}
-	if c.now().Sub(o.Until) > time.Hour { // else what ended while the backfill went on belongs to it
-		q.Until = o.Until
+	q := store.Query{Since: s.Since, Limit: pageSize}
+	if c.now().Sub(s.Until) > time.Hour { // else what ended while the backfill went on belongs to it
+		q.Until = s.Until
 	}
 	for {
 		page, err := c.db.Find(q)
 		if err != nil {
-			return s, stored(err)
+			return stored(err)
 		}
 		for _, f := range page {
 			if !in[strings.ToLower(f.Repository)] {
@@ -330,7 +331,7 @@ func (c *collector) summarize(o order, infos map[string]actions.RepositoryInfo) 
 	}
 	pending, err := c.db.DuePending(c.now().AddDate(10, 0, 0), 100000)
 	if err != nil {
-		return s, stored(err)
+		return stored(err)
 	}
 	for _, p := range pending {
 		if ids[p.Job.RepositoryID] {
@@ -338,7 +339,7 @@ func (c *collector) summarize(o order, infos map[string]actions.RepositoryInfo) 
 		}
 	}
 	s.ByCause, s.ByRepository = tallies(causes), tallies(repos)
-	return s, nil
+	return nil
 }
 
 // tallies returns the counts, the highest first.
