@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"maps"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -39,64 +43,54 @@ func refused(code int, message, docs string) *answer {
 
 func notFound() *answer { return refused(http.StatusNotFound, "Not Found", "") }
 
-// A route answers for one repository; s.world is locked for reading. An ask's path values are those of the pattern.
-type route func(r *http.Request, repo *repository) *answer
+// A request is one with its caller. Its path values are those of the route's pattern.
+type request struct {
+	*http.Request
+	by   caller
+	path string // as it came
+}
+
+// A route answers a request; repo is nil where its path names none. s.world is locked for reading.
+type route func(r *request, repo *repository) *answer
 
 func (s *Server) routes() {
-	const repo = "GET /repos/{owner}/{name}"
+	const repo = "/repos/{owner}/{name}"
 	for pattern, h := range map[string]struct {
 		endpoint string
 		answer   route
 	}{
-		repo:                         {"repository", s.repository},
-		repo + "/actions/runs":       {"runs", s.runs},
-		repo + "/actions/runs/{run}": {"run", s.run},
-		repo + "/actions/runs/{run}/attempts/{attempt}":      {"run", s.run},
-		repo + "/actions/runs/{run}/jobs":                    {"jobs", s.jobs},
-		repo + "/actions/runs/{run}/attempts/{attempt}/jobs": {"jobs", s.jobs},
-		repo + "/actions/jobs/{job}":                         {"job", s.job},
-		repo + "/actions/jobs/{job}/logs":                    {"job_log", s.jobLog},
-		repo + "/actions/workflows/{workflow}":               {"workflow", s.workflow},
-		repo + "/contents/{path...}":                         {"file", s.contents},
+		"GET " + repo:                                                 {"repository", s.repository},
+		"GET " + repo + "/actions/runs":                               {"runs", s.runs},
+		"GET " + repo + "/actions/runs/{run}":                         {"run", s.run},
+		"GET " + repo + "/actions/runs/{run}/attempts/{attempt}":      {"run", s.run},
+		"GET " + repo + "/actions/runs/{run}/jobs":                    {"jobs", s.jobs},
+		"GET " + repo + "/actions/runs/{run}/attempts/{attempt}/jobs": {"jobs", s.jobs},
+		"GET " + repo + "/actions/jobs/{job}":                         {"job", s.job},
+		"GET " + repo + "/actions/jobs/{job}/logs":                    {"job_log", s.jobLog},
+		"GET " + repo + "/actions/workflows/{workflow}":               {"workflow", s.workflow},
+		"GET " + repo + "/contents/{path...}":                         {"file", s.contents},
+
+		"GET /orgs/{owner}/repos":        {"repositories", s.listOrg},
+		"GET /users/{owner}/repos":       {"repositories", s.listUser},
+		"GET /user/repos":                {"repositories", s.listOwn},
+		"GET /user":                      {"user", s.user},
+		"GET /installation/repositories": {"repositories", s.listInstalled},
+		"GET /rate_limit":                {"rate_limit", s.rateLimit},
+
+		"GET /app/installations":                               {"installations", forApp(s.listInstallations)},
+		"POST /app/installations/{installation}/access_tokens": {"access_token", forApp(s.createToken)},
+
+		"/": {"other", func(*request, *repository) *answer { return notFound() }},
 	} {
-		s.mux.Handle(pattern, s.handle(h.endpoint, func(r *http.Request) *answer {
-			repo, _ := s.world.find(r.PathValue("owner") + "/" + r.PathValue("name"))
-			switch {
-			case repo == nil || repo.Hidden:
-				return notFound()
-			case strings.Contains(r.URL.Path, "/actions/") && repo.ActionsOff:
-				return notFound()
-			case strings.Contains(r.URL.Path, "/actions/") && repo.Forbidden:
-				return refused(http.StatusForbidden, "Resource not accessible by personal access token", "")
-			}
-			return h.answer(r, repo)
-		}))
+		s.mux.Handle(pattern, s.handle(h.endpoint, strings.Contains(pattern, " /app/"), h.answer))
 	}
-	s.mux.Handle("GET /orgs/{owner}/repos", s.handle("repositories", s.list))
-	s.mux.Handle("GET /users/{owner}/repos", s.handle("repositories", s.list))
-	s.mux.Handle("GET /rate_limit", s.handle("rate_limit", s.rateLimit))
-	s.mux.Handle("/", s.handle("other", func(*http.Request) *answer { return notFound() }))
 }
 
 // serveAPI routes a request: /api/v3 before its path, as at an own server, is taken off, and the
 // path of a repository by id becomes that by name.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	s.inFlight++
-	s.stats.MaxInFlight = max(s.stats.MaxInFlight, s.inFlight)
-	if s.inFlight > s.o.InFlight {
-		s.violation("%d requests at once, %d are good manners", s.inFlight, s.o.InFlight)
-	}
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		s.inFlight--
-		s.mu.Unlock()
-	}()
 	w.Header().Set("Date", s.o.Now().UTC().Format(http.TimeFormat))
-
-	r = r.Clone(r.Context())
-	r.Header.Set("X-Path", r.URL.Path)
+	r = r.Clone(context.WithValue(r.Context(), original{}, r.URL.Path))
 	where := strings.TrimPrefix(r.URL.Path, "/api/v3")
 	if rest, ok := strings.CutPrefix(where, "/repositories/"); ok {
 		id, rest, _ := strings.Cut(rest, "/")
@@ -112,21 +106,31 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// handle makes a handler of a route: it counts, is late, is struck by faults, asks for the token, and keeps the limits.
-func (s *Server) handle(endpoint string, route func(*http.Request) *answer) http.Handler {
+// original is the key of a request's path as it came.
+type original struct{}
+
+// handle makes a handler of a route: it counts, is late, is struck by faults, asks who calls, and keeps the limits.
+func (s *Server) handle(endpoint string, app bool, route route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := &request{Request: r}
+		q.path, _ = r.Context().Value(original{}).(string)
+		s.world.mu.RLock()
 		s.mu.Lock()
-		s.stats.Requests[endpoint]++
+		q.by = s.caller(r)
+		s.arrive(q.by.credential, endpoint, r.Method)
 		s.mu.Unlock()
+		s.world.mu.RUnlock()
+		defer s.leave(q.by.credential)
+		if q.by.app && !app && q.by.wrong == nil {
+			q.by.wrong = refused(http.StatusUnauthorized, "Bad credentials", "")
+		}
+
 		s.wait(r, s.o.Latency)
 		f := s.fault(0, r)
 		if s.strike(f, w, r) {
 			return
 		}
-		if f == FaultTruncated {
-			w = &cutter{ResponseWriter: w}
-		}
-		a, body, etag := s.answer(endpoint, route, w.Header(), r)
+		a, body, etag := s.answer(endpoint, route, w.Header(), q, f == "" || f == FaultSlow)
 		maps.Copy(w.Header(), a.header)
 		if etag != "" {
 			w.Header().Set("ETag", etag)
@@ -148,32 +152,28 @@ func (s *Server) handle(endpoint string, route func(*http.Request) *answer) http
 			body = zipped.Bytes()
 		}
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w = s.halved(f, w, r)
 		w.WriteHeader(a.code)
 		_, _ = w.Write(body)
 	})
 }
 
-// answer finds the answer, takes it from the quota, and says in h what is left of it.
-func (s *Server) answer(endpoint string, route func(*http.Request) *answer, h http.Header, r *http.Request) (a *answer, body []byte, etag string) {
-	token := bearer(r)
+// answer finds the answer, takes it from the primary limit, and says in h what is left of it. heard says that it will get through.
+func (s *Server) answer(endpoint string, route route, h http.Header, r *request, heard bool) (a *answer, body []byte, etag string) {
+	c := r.by.credential
 	s.mu.Lock()
-	if s.token != "" && token != s.token {
-		a = refused(http.StatusUnauthorized, "Bad credentials", "")
-		if token == "" {
-			a = refused(http.StatusUnauthorized, "Requires authentication", "")
-		}
-	} else {
-		a = s.limited(token, h)
-		defer func() { // after the answer is known
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.headers(token, h)
-		}()
-	}
+	a = s.limited(c, h, heard)
 	s.mu.Unlock()
+	defer func() { // after the answer is known
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.headers(c, h, heard)
+	}()
 	refusal := a != nil
 	if !refusal {
-		a = s.ask(route, r)
+		if a = r.by.wrong; a == nil {
+			a = s.ask(route, r)
+		}
 	}
 
 	body = []byte(a.raw)
@@ -183,11 +183,11 @@ func (s *Server) answer(endpoint string, route func(*http.Request) *answer, h ht
 			panic(err) // a value of ours
 		}
 	}
-	if refusal {
+	if refusal || r.by.wrong != nil {
 		return a, body, ""
 	}
 	if a.code == http.StatusOK && endpoint != "rate_limit" {
-		sum := sha256.Sum256(append([]byte(token+"\x00"), body...))
+		sum := sha256.Sum256(append([]byte(r.by.token+"\x00"), body...))
 		etag = `W/"` + hex.EncodeToString(sum[:]) + `"`
 	}
 	s.mu.Lock()
@@ -195,68 +195,138 @@ func (s *Server) answer(endpoint string, route func(*http.Request) *answer, h ht
 	switch {
 	case etag != "" && r.Header.Get("If-None-Match") == etag:
 		s.stats.NotModified++
+		c.use.NotModified++
 		a = &answer{code: http.StatusNotModified}
 	case endpoint != "rate_limit":
-		if q := s.quota(token); q != nil {
-			q.used++
-		}
+		c.used++
+		c.use.Cost++
 	}
 	return a, body, etag
 }
 
-func (s *Server) ask(route func(*http.Request) *answer, r *http.Request) *answer {
+func (s *Server) ask(route route, r *request) *answer {
 	s.world.mu.RLock()
 	defer s.world.mu.RUnlock()
-	if name := r.PathValue("name"); name != "" {
-		repo, renamed := s.world.find(r.PathValue("owner") + "/" + name)
-		if renamed && !repo.Hidden {
-			rest := strings.SplitN(strings.TrimPrefix(r.URL.Path, "/"), "/", 4)
-			to := fmt.Sprintf("%s/repositories/%d", s.urls[0], repo.ID)
-			if len(rest) == 4 {
-				to += "/" + rest[3]
-			}
-			if r.URL.RawQuery != "" {
-				to += "?" + r.URL.RawQuery
-			}
-			moved := refused(http.StatusMovedPermanently, "Moved Permanently", "")
-			moved.header = http.Header{"Location": {to}}
-			return moved
-		}
+	name := r.PathValue("name")
+	if name == "" {
+		return route(r, nil)
 	}
-	return route(r)
+	repo, renamed := s.world.find(r.PathValue("owner") + "/" + name)
+	actions := strings.Contains(r.URL.Path, "/actions/")
+	switch {
+	case repo == nil || !s.visible(r, repo):
+		return notFound()
+	case renamed:
+		return s.moved(r, repo)
+	case repo.Disabled:
+		return refused(http.StatusForbidden, "Repository access blocked", "")
+	case actions && repo.ActionsOff:
+		return notFound()
+	case actions && repo.Forbidden:
+		return refused(http.StatusForbidden, "Resource not accessible by personal access token", "")
+	}
+	return route(r, repo)
 }
 
-func (s *Server) repository(_ *http.Request, repo *repository) *answer {
-	return found(repositoryJSON(repo.Repository))
+// visible reports whether the caller may see the repository.
+func (s *Server) visible(r *request, repo *repository) bool {
+	return !repo.Hidden && (r.by.via == nil || s.world.sees(r.by.via, repo))
 }
 
-func repositoryJSON(r Repository) map[string]any {
-	owner, name, _ := strings.Cut(r.Name, "/")
+// moved leads to the address of a repository by its id.
+func (s *Server) moved(r *request, repo *repository) *answer {
+	rest := strings.SplitN(strings.TrimPrefix(r.URL.Path, "/"), "/", 4)
+	to := fmt.Sprintf("%s/repositories/%d", s.urls[0], repo.ID)
+	if len(rest) == 4 {
+		to += "/" + rest[3]
+	}
+	if r.URL.RawQuery != "" {
+		to += "?" + r.URL.RawQuery
+	}
+	moved := refused(http.StatusMovedPermanently, "Moved Permanently", "")
+	moved.header = http.Header{"Location": {to}}
+	return moved
+}
+
+func (s *Server) repository(_ *request, repo *repository) *answer {
+	return found(s.repositoryJSON(repo))
+}
+
+func (s *Server) repositoryJSON(r *repository) map[string]any {
+	visibility := "public"
+	if r.Private {
+		visibility = "private"
+	}
 	return map[string]any{
-		"id": r.ID, "name": name, "full_name": r.Name, "private": r.Private, "owner": map[string]any{"login": owner},
-		"html_url": "https://github.com/" + r.Name, "default_branch": "main", "archived": false, "disabled": false,
+		"id": r.ID, "name": r.Name[len(owner(r.Name))+1:], "full_name": r.Name, "private": r.Private, "visibility": visibility,
+		"owner": s.account(owner(r.Name)), "html_url": "https://github.com/" + r.Name, "default_branch": "main",
+		"archived": r.Archived, "disabled": r.Disabled,
 	}
 }
 
-func (s *Server) list(r *http.Request) *answer {
-	var all []Repository
-	for _, repo := range s.world.repositories {
-		owner, _, _ := strings.Cut(repo.Name, "/")
-		if strings.EqualFold(owner, r.PathValue("owner")) && !repo.Hidden {
-			all = append(all, repo.Repository)
-		}
+// kind says what an owner is.
+func (w *World) kind(login string) string {
+	if w.users[strings.ToLower(login)] {
+		return "User"
 	}
-	if all == nil {
+	return "Organization"
+}
+
+func (s *Server) account(login string) map[string]any {
+	h := fnv.New32a()
+	h.Write([]byte(strings.ToLower(login)))
+	return map[string]any{"login": login, "id": int64(h.Sum32()), "type": s.world.kind(login)}
+}
+
+func (s *Server) listOrg(r *request, _ *repository) *answer {
+	if s.world.kind(r.PathValue("owner")) == "User" {
 		return notFound()
 	}
-	some, header := page(s, r, all, repositoryJSON)
+	return s.list(r, r.PathValue("owner"), true)
+}
+
+// listUser tells of an owner's public repositories, as GitHub does even to the owner.
+func (s *Server) listUser(r *request, _ *repository) *answer {
+	return s.list(r, r.PathValue("owner"), false)
+}
+
+func (s *Server) listOwn(r *request, _ *repository) *answer {
+	if r.by.via != nil {
+		return refused(http.StatusForbidden, "Resource not accessible by integration", "")
+	}
+	return s.list(r, s.o.Login, true)
+}
+
+func (s *Server) user(r *request, _ *repository) *answer {
+	if r.by.via != nil {
+		return refused(http.StatusForbidden, "Resource not accessible by integration", "")
+	}
+	return found(s.account(s.o.Login))
+}
+
+func (s *Server) list(r *request, login string, private bool) *answer {
+	var all []*repository
+	known := s.world.users[strings.ToLower(login)] || strings.EqualFold(login, s.o.Login)
+	for _, repo := range s.world.repositories {
+		if !strings.EqualFold(owner(repo.Name), login) || !s.visible(r, repo) {
+			continue
+		}
+		known = true
+		if private || !repo.Private {
+			all = append(all, repo)
+		}
+	}
+	if !known {
+		return notFound()
+	}
+	some, header := page(s, r, all, s.repositoryJSON)
 	return &answer{code: http.StatusOK, header: header, value: some}
 }
 
 // maxSearch is how many of the runs that a filter lets pass can be listed.
 const maxSearch = 1000
 
-func (s *Server) runs(r *http.Request, repo *repository) *answer {
+func (s *Server) runs(r *request, repo *repository) *answer {
 	query := r.URL.Query()
 	from, to, err := created(query.Get("created"))
 	if err != nil {
@@ -267,20 +337,52 @@ func (s *Server) runs(r *http.Request, repo *repository) *answer {
 		filtered = filtered || query.Get(filter) != ""
 	}
 	same := func(filter, value string) bool { return query.Get(filter) == "" || query.Get(filter) == value }
-	var all []pushdoctor.Run
-	for _, run := range repo.at(s.o.Now()) {
-		if !run.CreatedAt.Before(from) && !run.CreatedAt.After(to) &&
-			same("branch", run.Branch) && same("event", run.Event) && same("actor", run.Actor) &&
-			(same("status", run.Status) || same("status", run.Conclusion)) {
-			all = append(all, run)
+	now := s.o.Now()
+	seen := func(x *run, at time.Time) bool {
+		if x.CreatedAt.After(at) || !same("branch", x.Branch) || !same("event", x.Event) || !same("actor", x.Actor) {
+			return false
+		}
+		if query.Get("status") == "" {
+			return true
+		}
+		told, _ := x.at(at)
+		return same("status", told.Status) || same("status", told.Conclusion)
+	}
+	lag := func(x *run) time.Duration {
+		if !filtered || s.o.ListLag <= 0 {
+			return 0
+		}
+		return time.Duration(scatter(x.ID) % uint64(s.o.ListLag))
+	}
+	total := 0
+	var all []*run
+	for _, x := range slices.Backward(repo.between(from, to)) {
+		if seen(x, now) {
+			total++
+		}
+		if seen(x, now.Add(-lag(x))) {
+			all = append(all, x)
 		}
 	}
-	total := len(all)
+	if s.o.Shuffle {
+		slices.SortFunc(all, func(a, b *run) int { return cmp.Compare(scatter(a.ID), scatter(b.ID)) })
+	}
 	if filtered {
+		if first, _ := offset(query); first >= maxSearch {
+			return notFound()
+		}
 		all = all[:min(len(all), maxSearch)]
 	}
-	some, header := page(s, r, all, func(run pushdoctor.Run) map[string]any { return s.runJSON(repo, run) })
+	some, header := page(s, r, all, func(x *run) map[string]any {
+		told, _ := x.at(now.Add(-lag(x)))
+		return s.runJSON(repo, told)
+	})
 	return &answer{code: http.StatusOK, header: header, value: map[string]any{"total_count": total, "workflow_runs": some}}
+}
+
+// scatter is a number of chance, always the same for one id.
+func scatter(id int64) uint64 {
+	return rand.New(rand.NewPCG(uint64(id), 0)).Uint64()
 }
 
 // created reads the filter of that name: a time, one after >= > <= <, or two with .. between them.
@@ -319,17 +421,23 @@ func created(filter string) (from, to time.Time, err error) {
 	return from, to, err
 }
 
-// page cuts a page out of all, and links to the one before, the next and the last one.
-func page[T any](s *Server, r *http.Request, all []T, form func(T) map[string]any) ([]map[string]any, http.Header) {
-	query := r.URL.Query()
-	size, _ := strconv.Atoi(query.Get("per_page"))
+// offset says where the page that is asked for begins, and how long it is.
+func offset(query url.Values) (begin, size int) {
+	size, _ = strconv.Atoi(query.Get("per_page"))
 	if size <= 0 {
 		size = 30
 	}
 	size = min(size, 100)
 	number, _ := strconv.Atoi(query.Get("page"))
-	number = max(1, number)
-	begin := min(len(all), (number-1)*size)
+	return (max(1, number) - 1) * size, size
+}
+
+// page cuts a page out of all, and links to the one before, the next and the last one.
+func page[T any](s *Server, r *request, all []T, form func(T) map[string]any) ([]map[string]any, http.Header) {
+	query := r.URL.Query()
+	begin, size := offset(query)
+	number := begin/size + 1
+	begin = min(len(all), begin)
 	end := min(len(all), begin+size)
 	some := make([]map[string]any, 0, end-begin) // never null
 	for _, one := range all[begin:end] {
@@ -340,7 +448,7 @@ func page[T any](s *Server, r *http.Request, all []T, form func(T) map[string]an
 	var links []string
 	link := func(page int, rel string) {
 		query.Set("page", strconv.Itoa(page))
-		links = append(links, fmt.Sprintf(`<%s%s?%s>; rel="%s"`, s.urls[0], r.Header.Get("X-Path"), query.Encode(), rel))
+		links = append(links, fmt.Sprintf(`<%s%s?%s>; rel="%s"`, s.urls[0], r.path, query.Encode(), rel))
 	}
 	if number > 1 {
 		link(number-1, "prev")
@@ -356,9 +464,9 @@ func page[T any](s *Server, r *http.Request, all []T, form func(T) map[string]an
 }
 
 func (s *Server) runJSON(repo *repository, run pushdoctor.Run) map[string]any {
-	head := Repository{Name: run.HeadRepository}
+	head := &repository{Repository: Repository{Name: run.HeadRepository}}
 	if run.HeadRepository == repo.Name {
-		head = repo.Repository
+		head = repo
 	}
 	api := s.urls[0] + "/repos/" + repo.Name
 	value := map[string]any{
@@ -368,7 +476,7 @@ func (s *Server) runJSON(repo *repository, run pushdoctor.Run) map[string]any {
 		"url": fmt.Sprintf("%s/actions/runs/%d", api, run.ID), "html_url": run.URL,
 		"created_at": run.CreatedAt, "updated_at": run.UpdatedAt, "run_started_at": run.StartedAt,
 		"actor": map[string]any{"login": run.Actor}, "triggering_actor": map[string]any{"login": run.Actor},
-		"repository": repositoryJSON(repo.Repository), "head_repository": repositoryJSON(head), "pull_requests": []any{},
+		"repository": s.repositoryJSON(repo), "head_repository": s.repositoryJSON(head), "pull_requests": []any{},
 	}
 	if run.Conclusion == "" {
 		value["conclusion"] = nil
@@ -380,7 +488,7 @@ func (s *Server) runJSON(repo *repository, run pushdoctor.Run) map[string]any {
 }
 
 // findRun returns the run of the path, and its newest attempt's index; nil if it is not there yet.
-func (s *Server) findRun(r *http.Request, repo *repository) (*run, int) {
+func (s *Server) findRun(r *request, repo *repository) (*run, int) {
 	id, _ := strconv.ParseInt(r.PathValue("run"), 10, 64)
 	x := s.world.runs[id]
 	if x == nil || x.RepositoryID != repo.ID {
@@ -393,7 +501,7 @@ func (s *Server) findRun(r *http.Request, repo *repository) (*run, int) {
 	return x, index
 }
 
-func (s *Server) run(r *http.Request, repo *repository) *answer {
+func (s *Server) run(r *request, repo *repository) *answer {
 	x, index := s.findRun(r, repo)
 	if x == nil {
 		return notFound()
@@ -408,7 +516,7 @@ func (s *Server) run(r *http.Request, repo *repository) *answer {
 	return found(s.runJSON(repo, x.attemptAt(index, s.o.Now())))
 }
 
-func (s *Server) jobs(r *http.Request, repo *repository) *answer {
+func (s *Server) jobs(r *request, repo *repository) *answer {
 	x, newest := s.findRun(r, repo)
 	if x == nil {
 		return notFound()
@@ -430,29 +538,29 @@ func (s *Server) jobs(r *http.Request, repo *repository) *answer {
 	}
 	// The order of GitHub's answer is not told; this one is neither that of the ids nor that of the attempts.
 	slices.SortFunc(jobs, func(a, b *Job) int { return cmp.Compare(a.JobID%31, b.JobID%31) })
-	some, header := page(s, r, jobs, func(j *Job) map[string]any { return s.jobJSON(j, x) })
+	some, header := page(s, r, jobs, func(j *Job) map[string]any { return s.jobJSON(j, x, s.o.Now()) })
 	return &answer{code: http.StatusOK, header: header, value: map[string]any{"total_count": len(jobs), "jobs": some}}
 }
 
-func (s *Server) jobJSON(j *Job, x *run) map[string]any {
-	now := s.o.Now()
+func (s *Server) jobJSON(j *Job, x *run, now time.Time) map[string]any {
+	queued := x.attempts[j.RunAttempt-1].startedAt
 	value := map[string]any{
 		"id": j.JobID, "run_id": j.RunID, "run_attempt": j.RunAttempt, "name": j.Name, "workflow_name": x.WorkflowName,
 		"head_branch": x.Branch, "head_sha": x.HeadSHA, "html_url": j.URL, "url": fmt.Sprintf("%s/repos/%s/actions/jobs/%d", s.urls[0], x.Repository, j.JobID),
-		"status": "completed", "conclusion": j.Conclusion, "started_at": j.StartedAt, "completed_at": j.CompletedAt, "created_at": j.StartedAt,
+		"status": "completed", "conclusion": j.Conclusion, "started_at": j.StartedAt, "completed_at": j.CompletedAt, "created_at": queued,
 		"labels": []string{"ubuntu-latest"}, "runner_name": j.Runner, "steps": []any{},
 	}
 	if j.CompletedAt.After(now) {
 		value["status"], value["conclusion"], value["completed_at"] = "in_progress", nil, nil
 	}
 	if j.StartedAt.After(now) {
-		value["status"], value["runner_name"] = "queued", ""
+		value["status"], value["runner_name"], value["started_at"] = "queued", "", queued
 	}
 	return value
 }
 
 // findJob returns the job of the path; nil if its attempt has not begun.
-func (s *Server) findJob(r *http.Request, repo *repository) (*Job, *run) {
+func (s *Server) findJob(r *request, repo *repository) (*Job, *run) {
 	id, _ := strconv.ParseInt(r.PathValue("job"), 10, 64)
 	j := s.world.jobs[id]
 	if j == nil || j.RepositoryID != repo.ID {
@@ -465,21 +573,21 @@ func (s *Server) findJob(r *http.Request, repo *repository) (*Job, *run) {
 	return j, x
 }
 
-func (s *Server) job(r *http.Request, repo *repository) *answer {
+func (s *Server) job(r *request, repo *repository) *answer {
 	j, x := s.findJob(r, repo)
 	if j == nil {
 		return notFound()
 	}
-	return found(s.jobJSON(j, x))
+	return found(s.jobJSON(j, x, s.o.Now()))
 }
 
-func (s *Server) jobLog(r *http.Request, repo *repository) *answer {
+func (s *Server) jobLog(r *request, repo *repository) *answer {
 	j, _ := s.findJob(r, repo)
 	now := s.o.Now()
 	if j == nil || j.Lost || j.CompletedAt.After(now) || j.LogAt.After(now) {
 		return notFound()
 	}
-	if j.Gone {
+	if j.Gone || j.GoneUntil.After(now) {
 		return refused(http.StatusGone, "Server Error", "")
 	}
 	until := strconv.FormatInt(now.Add(s.o.LinkLife).Unix(), 10)
@@ -494,7 +602,7 @@ func signature(job int64, until string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-func (s *Server) workflow(r *http.Request, repo *repository) *answer {
+func (s *Server) workflow(r *request, repo *repository) *answer {
 	want := r.PathValue("workflow")
 	for _, f := range repo.workflows {
 		if strconv.FormatInt(f.id, 10) == want || path.Base(f.path) == want {
@@ -507,7 +615,7 @@ func (s *Server) workflow(r *http.Request, repo *repository) *answer {
 	return notFound()
 }
 
-func (s *Server) contents(r *http.Request, repo *repository) *answer {
+func (s *Server) contents(r *request, repo *repository) *answer {
 	name := r.PathValue("path")
 	text, ok := repo.files[name]
 	if !ok {
@@ -522,15 +630,14 @@ func (s *Server) contents(r *http.Request, repo *repository) *answer {
 	})
 }
 
-func (s *Server) rateLimit(r *http.Request) *answer {
+func (s *Server) rateLimit(r *request, _ *repository) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q := s.quota(bearer(r))
-	if q == nil {
+	c := r.by.credential
+	s.spent(c) // begins the hour
+	if c.limit < 0 {
 		return notFound() // limits are off
 	}
-	core := map[string]any{
-		"limit": s.o.PrimaryLimit, "used": q.used, "remaining": max(0, s.o.PrimaryLimit-q.used), "reset": q.reset.Unix(),
-	}
+	core := map[string]any{"limit": c.limit, "used": c.used, "remaining": max(0, c.limit-c.used), "reset": c.reset.Unix()}
 	return found(map[string]any{"resources": map[string]any{"core": core}, "rate": core})
 }

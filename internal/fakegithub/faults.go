@@ -19,11 +19,12 @@ const (
 	FaultPage      Fault = "page"      // 200 with a page of HTML, of a proxy
 	FaultReset     Fault = "reset"     // the connection is closed without an answer
 	FaultTruncated Fault = "truncated" // the connection is closed within the body
-	FaultSlow      Fault = "slow"      // the answer comes two seconds late
+	FaultSlow      Fault = "slow"      // the answer comes a second late, and its second half another second
 	FaultExpired   Fault = "expired"   // 403 from the logs' host, as if the link were too old
+	FaultStalled   Fault = "stalled"   // within the body nothing comes any more for two minutes, then the end of the connection
 )
 
-// AllFaults are all faults.
+// AllFaults are all faults but FaultStalled, for which a client must wait long.
 var AllFaults = []Fault{FaultServer, FaultPage, FaultReset, FaultTruncated, FaultSlow, FaultExpired}
 
 // Faults strike a share of the requests. Which of the requests for one address are struck depends
@@ -94,9 +95,25 @@ func (s *Server) strike(f Fault, w http.ResponseWriter, r *http.Request) (done b
 	case FaultReset:
 		panic(http.ErrAbortHandler)
 	case FaultSlow:
-		s.wait(r, 2*time.Second)
+		s.wait(r, time.Second)
 	}
 	return false
+}
+
+// halved returns a ResponseWriter that does what f does to the body. Its header must be complete.
+func (s *Server) halved(f Fault, w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	switch f {
+	case FaultTruncated:
+		return &halver{ResponseWriter: w, then: func() { panic(http.ErrAbortHandler) }}
+	case FaultSlow:
+		return &halver{ResponseWriter: w, then: func() { s.wait(r, time.Second) }}
+	case FaultStalled:
+		return &halver{ResponseWriter: w, then: func() {
+			s.wait(r, 2*time.Minute)
+			panic(http.ErrAbortHandler)
+		}}
+	}
+	return w
 }
 
 // wait waits for d, or for the end of the request.
@@ -112,31 +129,39 @@ func (s *Server) wait(r *http.Request, d time.Duration) {
 	}
 }
 
-// A cutter is a ResponseWriter that breaks the connection after half of the body that was announced.
-type cutter struct {
+// A halver is a ResponseWriter that does something after half of the body that was announced, once.
+type halver struct {
 	http.ResponseWriter
+	then func()
 	left int64
 	set  bool
 }
 
-func (c *cutter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+func (x *halver) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-func (c *cutter) Write(b []byte) (int, error) {
-	if !c.set {
-		c.set = true
-		length, err := strconv.ParseInt(c.Header().Get("Content-Length"), 10, 64)
+func (x *halver) Write(b []byte) (int, error) {
+	if !x.set {
+		x.set = true
+		length, err := strconv.ParseInt(x.Header().Get("Content-Length"), 10, 64)
 		if err != nil {
 			length = int64(len(b))
 		}
-		c.left = length / 2
+		x.left = length / 2
 	}
-	if int64(len(b)) < c.left {
-		c.left -= int64(len(b))
-		return c.ResponseWriter.Write(b)
+	if x.then == nil || int64(len(b)) < x.left {
+		x.left -= int64(len(b))
+		return x.ResponseWriter.Write(b)
 	}
-	_, _ = c.ResponseWriter.Write(b[:c.left])
-	_ = http.NewResponseController(c.ResponseWriter).Flush()
-	panic(http.ErrAbortHandler)
+	n, err := x.ResponseWriter.Write(b[:x.left])
+	if err != nil {
+		return n, err
+	}
+	_ = http.NewResponseController(x.ResponseWriter).Flush() // so that the half is there
+	then := x.then
+	x.then = nil
+	then()
+	m, err := x.ResponseWriter.Write(b[n:])
+	return n + m, err
 }
 
 // bearer returns the token of the request, "" where it has none.

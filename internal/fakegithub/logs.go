@@ -45,10 +45,7 @@ func (s *Server) serveLog(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	w = &meter{w, s}
-	if f == FaultTruncated {
-		w = &cutter{ResponseWriter: w}
-	}
+	w = s.halved(f, &meter{w, s}, r)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("ETag", fmt.Sprintf(`"0x%X"`, id))
 	if s.o.NoRange {

@@ -16,13 +16,19 @@ import (
 // Options say how a Server behaves. The zero value is a GitHub that asks for no token,
 // has GitHub's limits and no faults.
 type Options struct {
-	Token        string           // the only one that is taken; "": none is asked for
+	Token        string           // one that is taken; "", without Tokens and App: none is asked for
+	Tokens       []string         // others that are taken
+	Login        string           // the user whose the tokens are; "": "octo-dev"
+	App          App              // the GitHub App that the World's installations are of; zero: there is none
 	PrimaryLimit int              // requests an hour; 0: 5,000; negative: none, and no headers, as at an own server
-	PerMinute    int              // requests a minute before the secondary limit strikes; 0: 900
-	InFlight     int              // more than that at once are a violation; 0: 8
+	PerMinute    int              // points in any 60 s before the secondary limit strikes; 0: 900
+	InFlight     int              // more than that at once are a violation; 0: 8. More than 100 are refused.
+	Secondary    []Refusal        // what the secondary limit says, in turn; nil: 403 for a minute, which it tells
 	Now          func() time.Time // nil: time.Now
 	Latency      time.Duration    // of each answer
 	Faults       Faults
+	ListLag      time.Duration // filtered lists of runs show what happened up to so long ago, each run after a time of its own
+	Shuffle      bool          // lists of runs have no order, though always the same one
 	LinkLife     time.Duration // how long a link to a log is good; 0: a minute
 	NoRange      bool          // the logs' host ignores ranges
 	NoLength     bool          // the logs' host tells no length
@@ -41,22 +47,15 @@ type Server struct {
 	transport *http.Transport
 	serving   sync.WaitGroup
 
-	mu       sync.Mutex // guards all below
-	token    string
-	quotas   map[string]*quota // by token
-	minute   struct{ number, used int64 }
-	refusal  Refusal
-	until    time.Time // the end of the refusal
-	told     time.Time // until then the client knows that it must not ask
-	forgiven int       // requests that may have been under way when it was told
-	dice     map[string]*die
-	inFlight int
-	stats    Stats
-}
-
-type quota struct {
-	used  int
-	reset time.Time
+	mu          sync.Mutex // guards all below
+	token       string
+	credentials map[string]*credential
+	grants      map[string]grant // by installation token
+	refusal     Refusal          // for all
+	until       time.Time        // the end of it
+	dice        map[string]*die
+	inFlight    int
+	stats       Stats
 }
 
 // Stats are what a Server has seen.
@@ -67,8 +66,22 @@ type Stats struct {
 	MaxInFlight int   // to the API
 	LogBytes    int64 // sent by the logs' host
 	// Violations are what GitHub would take offence at: too many requests at once, requests
-	// while limited, the token sent to the logs' host.
+	// while limited, the token sent to the logs' host. The first hundred are kept.
 	Violations []string
+	// Credentials tell the same of each: by its token, "installation 50000007" for all tokens of one, "app" for
+	// those that the App signs itself, "" for none and for what is not taken.
+	Credentials map[string]Use
+}
+
+// A Use is what one credential has asked of the API.
+type Use struct {
+	Requests    map[string]int // by endpoint
+	Cost        int            // answers that took from the primary limit
+	NotModified int
+	MaxInFlight int
+	Peak        int // the most requests in any 60 s
+	PeakLists   int // the same, of the lists of runs and of repositories
+	Violations  int
 }
 
 // A Refusal is a secondary limit.
@@ -76,6 +89,12 @@ type Refusal struct {
 	Code       int           // 403 or 429
 	For        time.Duration // it lasts
 	RetryAfter bool          // the answer says how long
+}
+
+// AllRefusals are the forms in which GitHub refuses, for Options.Secondary.
+var AllRefusals = []Refusal{
+	{http.StatusForbidden, time.Minute, true}, {http.StatusTooManyRequests, time.Minute, true},
+	{http.StatusForbidden, time.Minute, false}, {http.StatusTooManyRequests, time.Minute, false},
 }
 
 // New returns a Server of the World.
@@ -95,9 +114,15 @@ func New(w *World, o Options) *Server {
 	if o.LinkLife == 0 {
 		o.LinkLife = time.Minute
 	}
+	if o.Login == "" {
+		o.Login = "octo-dev"
+	}
+	if o.Secondary == nil {
+		o.Secondary = AllRefusals[:1]
+	}
 	s := &Server{
 		world: w, o: o, token: o.Token, mux: http.NewServeMux(),
-		quotas: map[string]*quota{}, dice: map[string]*die{},
+		credentials: map[string]*credential{}, grants: map[string]grant{}, dice: map[string]*die{},
 		stats: Stats{Requests: map[string]int{}},
 	}
 	s.routes()
@@ -173,22 +198,27 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// SetToken changes the token that is taken: the one before is refused from now on.
+// SetToken changes the token that is taken, but for Options.Tokens: the one before is refused from now on.
 func (s *Server) SetToken(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.token = token
 }
 
-// Refuse puts the secondary limit into force, from now on.
+// Refuse puts the secondary limit into force for every credential, from now on.
 func (s *Server) Refuse(r Refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refuse(r)
+	s.refusal, s.until = r, s.o.Now().Add(r.For)
 }
 
-func (s *Server) refuse(r Refusal) {
-	s.refusal, s.until = r, s.o.Now().Add(r.For)
+// Forget takes it that nobody knows any more of a limit in force: the client was killed and begins anew.
+func (s *Server) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.credentials {
+		c.told, c.forgiven = time.Time{}, 0
+	}
 }
 
 // Stats returns what the Server has seen until now.
@@ -198,10 +228,17 @@ func (s *Server) Stats() Stats {
 	seen := s.stats
 	seen.Requests = maps.Clone(seen.Requests)
 	seen.Violations = slices.Clone(seen.Violations)
+	seen.Credentials = map[string]Use{}
+	for name, c := range s.credentials {
+		use := c.use
+		use.Requests = maps.Clone(use.Requests)
+		use.Peak, use.PeakLists = c.requests.most, c.lists.most
+		seen.Credentials[name] = use
+	}
 	return seen
 }
 
-// violation notes an offence; the first hundred say enough. s.mu is held.
+// violation notes an offence. s.mu is held.
 func (s *Server) violation(format string, args ...any) {
 	if len(s.stats.Violations) < 100 {
 		s.stats.Violations = append(s.stats.Violations, fmt.Sprintf(format, args...))

@@ -21,7 +21,12 @@ type caller struct {
 
 func (c caller) get(url string, header ...string) (*http.Response, string) {
 	c.Helper()
-	req, err := http.NewRequestWithContext(c.Context(), http.MethodGet, url, nil)
+	return c.do(http.MethodGet, url, header...)
+}
+
+func (c caller) do(method, url string, header ...string) (*http.Response, string) {
+	c.Helper()
+	req, err := http.NewRequestWithContext(c.Context(), method, url, nil)
 	if err != nil {
 		c.Fatal(err)
 	}

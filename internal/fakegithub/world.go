@@ -9,6 +9,7 @@ package fakegithub
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -22,20 +23,27 @@ import (
 // a function of the time at which it is asked for, so that a run of the future is not there
 // yet, and one whose jobs are to end later is in progress. It is safe for concurrent use.
 type World struct {
-	mu           sync.RWMutex
-	repositories []*repository
-	runs         map[int64]*run
-	jobs         map[int64]*Job
-	last         struct{ repository, workflow, run, job int64 } // the ids given last
+	mu            sync.RWMutex // guards what follows
+	repositories  []*repository
+	names, former map[string]*repository // by name in lower case, as it is and as it was
+	users         map[string]bool        // the owners that are no organisations, in lower case
+	installations []*installation
+	runs          map[int64]*run
+	jobs          map[int64]*Job
+	last          struct{ repository, workflow, run, job, installation int64 } // the ids given last
 
 	growth *growth // of the demonstration
 }
 
 // NewWorld returns an empty World.
 func NewWorld() *World {
-	w := &World{runs: map[int64]*run{}, jobs: map[int64]*Job{}}
+	w := &World{
+		names: map[string]*repository{}, former: map[string]*repository{}, users: map[string]bool{},
+		runs: map[int64]*run{}, jobs: map[int64]*Job{},
+	}
 	// Ids are as long as GitHub's, so that what overflows or overlaps with them does so here too.
 	w.last.repository, w.last.workflow, w.last.run, w.last.job = 700_000_000, 90_000_000, 14_000_000_000, 41_000_000_000
+	w.last.installation = 50_000_000
 	return w
 }
 
@@ -44,8 +52,10 @@ type Repository struct {
 	ID         int64  // given by the World
 	Name       string // owner/name
 	Private    bool
+	Archived   bool // it can be read, and nothing runs in it any more
+	Disabled   bool // by GitHub's staff: lists tell it, and it answers 403
 	ActionsOff bool // the routes of Actions answer 404
-	Hidden     bool // it answers 404, as one that is gone or that the token may not see
+	Hidden     bool // it answers 404, as one that the token may not see
 	Forbidden  bool // the routes of Actions answer 403: the token lacks the right to read them
 }
 
@@ -54,16 +64,20 @@ type Job struct {
 	pushdoctor.Job
 	Log   []byte
 	LogAt time.Time // when the log can be had, 404 before; zero: once the job has ended
-	Lost  bool      // its log never arrives: 404 for good
-	Gone  bool      // its log was deleted: 410
+	// GoneUntil is until when a log that is there is answered with 410, as GitHub does with fresh ones now and then.
+	GoneUntil time.Time
+	Lost      bool // its log never arrives: 404 for good
+	Gone      bool // its log was deleted: 410 for good
+	// Causes are those of the findings in Log, where its maker knows them: of Live's jobs only. Nothing found is an empty slice,
+	// nil is not known.
+	Causes []pushdoctor.Cause
 }
 
 type repository struct {
 	Repository
-	former    []string
 	workflows []workflow
 	files     map[string]string // on the default branch
-	runs      []*run
+	runs      []*run            // the oldest first, those of one second by their ids
 }
 
 type workflow struct {
@@ -83,26 +97,27 @@ type attempt struct {
 	jobs       []*Job
 }
 
-// AddRepository adds r, or does nothing if a repository of that name is there.
+// AddRepository adds r, or does nothing if a repository of that name is there. The name may be one that another
+// repository had: the old address then leads to the new one, as at GitHub.
 func (w *World) AddRepository(r Repository) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.addRepository(r)
+	if w.names[strings.ToLower(r.Name)] == nil {
+		w.addRepository(r)
+	}
 }
 
 func (w *World) addRepository(r Repository) *repository {
-	if have, _ := w.find(r.Name); have != nil {
-		return have
-	}
 	w.last.repository += 1013
 	r.ID = w.last.repository
 	repo := &repository{Repository: r, files: map[string]string{}}
 	w.repositories = append(w.repositories, repo)
+	w.names[strings.ToLower(r.Name)] = repo
 	return repo
 }
 
 // Change calls change with the repository of that name, which must be there. A changed
-// name is a rename: the old name then answers 301, as at GitHub.
+// name is a rename, or a transfer where the owner changes: the old name then answers 301, as at GitHub.
 func (w *World) Change(name string, change func(*Repository)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -115,26 +130,53 @@ func (w *World) Change(name string, change func(*Repository)) {
 	if repo.Name == before {
 		return
 	}
-	repo.former = append(repo.former, before)
+	delete(w.names, strings.ToLower(before))
+	w.former[strings.ToLower(before)] = repo
+	w.names[strings.ToLower(repo.Name)] = repo
 	for _, r := range repo.runs {
 		r.Repository = repo.Name
 	}
 }
 
+// Delete takes away the repository of that name, which must be there, with its id and all that it holds. One
+// that is added under its name later is another one.
+func (w *World) Delete(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	repo, _ := w.find(name)
+	if repo == nil {
+		panic("fakegithub: no repository " + name)
+	}
+	for _, r := range repo.runs {
+		for _, a := range r.attempts {
+			for _, j := range a.jobs {
+				delete(w.jobs, j.JobID)
+			}
+		}
+		delete(w.runs, r.ID)
+	}
+	same := func(_ string, r *repository) bool { return r == repo }
+	maps.DeleteFunc(w.names, same)
+	maps.DeleteFunc(w.former, same)
+	w.repositories = slices.DeleteFunc(w.repositories, func(r *repository) bool { return r == repo })
+}
+
+// AddUser makes the owner of that name a user: any other is an organisation.
+func (w *World) AddUser(login string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.users[strings.ToLower(login)] = true
+}
+
 // find returns the repository of that name in any case, or the one that had it, and whether it
 // was renamed since.
 func (w *World) find(name string) (repo *repository, renamed bool) {
-	for _, r := range w.repositories {
-		if strings.EqualFold(r.Name, name) {
-			return r, false
-		}
+	name = strings.ToLower(name)
+	if repo := w.names[name]; repo != nil {
+		return repo, false
 	}
-	for _, r := range w.repositories {
-		if slices.ContainsFunc(r.former, func(s string) bool { return strings.EqualFold(s, name) }) {
-			return r, true
-		}
-	}
-	return nil, false
+	repo = w.former[name]
+	return repo, repo != nil
 }
 
 // RemoveFile removes a file from the default branch of the repository, ".github/workflows/image.yml".
@@ -159,7 +201,10 @@ func (w *World) AddRun(r pushdoctor.Run, jobs ...Job) pushdoctor.Run {
 }
 
 func (w *World) addRun(r pushdoctor.Run, jobs []Job) pushdoctor.Run {
-	repo := w.addRepository(Repository{Name: r.Repository})
+	repo, _ := w.find(r.Repository)
+	if repo == nil {
+		repo = w.addRepository(Repository{Name: r.Repository})
+	}
 	r.RepositoryID, r.Repository = repo.ID, repo.Name
 	w.last.run += 137
 	r.ID, r.Attempt = w.last.run, 1
@@ -186,10 +231,23 @@ func (w *World) addRun(r pushdoctor.Run, jobs []Job) pushdoctor.Run {
 	x := &run{Run: r, path: flow.path}
 	x.attempts = []attempt{w.attempt(x, 1, r.CreatedAt, jobs)}
 	x.attempts[0].conclusion = cmp.Or(r.Conclusion, x.attempts[0].conclusion)
-	repo.runs = append(repo.runs, x)
+	at, _ := slices.BinarySearchFunc(repo.runs, x, inOrder)
+	repo.runs = slices.Insert(repo.runs, at, x)
 	w.runs[r.ID] = x
 	ended, _ := x.at(endOfTime)
 	return ended
+}
+
+func inOrder(a, b *run) int {
+	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+}
+
+// between returns the runs that were created then, both ends included, the oldest first.
+func (r *repository) between(from, to time.Time) []*run {
+	byTime := func(x *run, t time.Time) int { return x.CreatedAt.Compare(t) }
+	begin, _ := slices.BinarySearchFunc(r.runs, from, byTime)
+	end, _ := slices.BinarySearchFunc(r.runs, to.Add(1), byTime)
+	return r.runs[begin:max(begin, end)]
 }
 
 // endOfTime is later than all that a World holds.
@@ -319,14 +377,11 @@ func (w *World) Runs(repository string, now time.Time) []pushdoctor.Run {
 
 func (r *repository) at(now time.Time) []pushdoctor.Run {
 	var told []pushdoctor.Run
-	for _, x := range r.runs {
+	for _, x := range slices.Backward(r.runs) {
 		if one, index := x.at(now); index >= 0 {
 			told = append(told, one)
 		}
 	}
-	slices.SortFunc(told, func(a, b pushdoctor.Run) int {
-		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
-	})
 	return told
 }
 
