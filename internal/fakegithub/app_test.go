@@ -65,7 +65,9 @@ func TestSigned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		claims := func(iat, exp int64) string { return fmt.Sprintf(`{"iss":%d,"iat":%d,"exp":%d}`, appID, now+iat, now+exp) }
+		claims := func(iat, exp int64) string {
+			return fmt.Sprintf(`{"iss":%d,"iat":%d,"exp":%d}`, appID, now+iat, now+exp)
+		}
 		for _, test := range []struct{ name, token, want string }{
 			{"good", sign(t, appKey(), rs256, claims(-60, 600)), "200 "},
 			{"too long", sign(t, appKey(), rs256, claims(-60, 601)), "401 'Expiration time' claim ('exp') is too far in the future"},

@@ -273,10 +273,7 @@ func failing(log []byte) []byte {
 func goodLog(repository, job string, at time.Time) []byte {
 	image := "ghcr.io/" + strings.ToLower(repository) + ":main"
 	digest := strings.Repeat("5c0ffee1", 8)
-	lines := []string{
-		"Current runner version: '2.340.0'", "##[group]GITHUB_TOKEN Permissions", "Contents: read", "Metadata: read", "Packages: write", "##[endgroup]",
-		"Secret source: Actions", "Complete job name: " + job,
-	}
+	lines := preamble(job)
 	if job == "test" {
 		lines = append(lines, "##[group]Run make test", "make test", "shell: /usr/bin/bash -e {0}", "##[endgroup]", "ok  \tall\t7.204s")
 	} else {
@@ -287,10 +284,23 @@ func goodLog(repository, job string, at time.Time) []byte {
 			"The push refers to repository ["+strings.TrimSuffix(image, ":main")+"]", "5f195e58a773: Pushed", "main: digest: sha256:"+digest+" size: 1579",
 		)
 	}
-	lines = append(lines, "Cleaning up orphan processes")
+	return stamped(append(lines, "Cleaning up orphan processes"), at, 1300*time.Millisecond)
+}
+
+// preamble is how the log of a job begins.
+func preamble(job string) []string {
+	return []string{
+		"Current runner version: '2.340.0'", "##[group]GITHUB_TOKEN Permissions", "Contents: read", "Metadata: read", "Packages: write", "##[endgroup]",
+		"Secret source: Actions", "Complete job name: " + job,
+	}
+}
+
+// stamped makes a log of lines, the first one at that time, each other one a step later.
+func stamped(lines []string, at time.Time, step time.Duration) []byte {
 	out := []byte("\ufeff")
 	for i, line := range lines {
-		out = fmt.Appendf(out, "%s %s\n", at.Add(time.Duration(i)*1300*time.Millisecond).UTC().Format(stampForm), line)
+		out = at.Add(time.Duration(i)*step).UTC().AppendFormat(out, stampForm)
+		out = append(append(append(out, ' '), line...), '\n')
 	}
 	return out
 }

@@ -266,6 +266,10 @@ func (r *repository) workflow(path string) *workflow {
 func (w *World) Rerun(id int64, at time.Time, jobs ...Job) pushdoctor.Run {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.rerun(id, at, jobs)
+}
+
+func (w *World) rerun(id int64, at time.Time, jobs []Job) pushdoctor.Run {
 	r := w.runs[id]
 	if r == nil {
 		panic(fmt.Sprintf("fakegithub: no run %d", id))
