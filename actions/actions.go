@@ -28,7 +28,7 @@ type Options struct {
 	Token     string            // "": none is sent; logs cannot be read then
 	UserAgent string            // "": "pushdoctor"
 	Workers   int               // requests to the API in flight at most; 0: 8
-	Reserve   float64           // the share of the primary limit that is left to others, in [0, 1)
+	Reserve   float64           // the share of the limits, of the hour and of the minute, that is left to others, in [0, 1)
 	MaxLog    int64             // bytes of a log that are read; of a longer one, the first 1 MB and the last MaxLog; 0: 256 MB
 	Observe   func(Exchange)    // told of each exchange, by many goroutines at once; nil: nobody
 	Transport http.RoundTripper // beneath all; nil: one like http.DefaultTransport

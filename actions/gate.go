@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -45,20 +46,27 @@ type gate struct {
 	log     *slog.Logger
 	now     func() time.Time
 	rand    func() float64
-	slots   chan struct{} // requests in flight
+	workers int // requests in flight at most
 	pages   *pages
 
-	mu    sync.Mutex // guards what follows
-	date  time.Time  // GitHub's, of the last answer
-	quota quota
-	pause pause
-	spent time.Time // the end of the hour for which a wait was logged
+	mu        sync.Mutex // guards what follows
+	date      time.Time  // GitHub's, of the last answer
+	quota     quota
+	pause     pause
+	spent     time.Time   // the end of the hour for which a wait was logged
+	queue     []*turn     // what waits to be sent: what is urgent first, else as it came
+	timer     *time.Timer // for the next of them; nil before the first wait
+	inFlight  int
+	all       minute // of requests
+	discovery minute // of those that discover
 }
 
 func newGate(o Options, base *url.URL) *gate {
 	return &gate{
 		base: o.Transport, root: base, token: o.Token, agent: o.UserAgent, reserve: o.Reserve, observe: o.Observe, log: o.Log,
-		now: o.Now, rand: o.Rand, slots: make(chan struct{}, o.Workers), pages: newPages(maxPageBytes),
+		now: o.Now, rand: o.Rand, workers: o.Workers, pages: newPages(maxPageBytes),
+		all:       newMinute(perMinute - int(math.Ceil(o.Reserve*perMinute))),
+		discovery: newMinute(perMinute / 2),
 	}
 }
 
@@ -82,12 +90,12 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	endpoint := endpoint(strings.TrimPrefix(req.URL.Path, g.root.Path))
 	tries, refusals := 0, 0
 	for {
-		if err := g.enter(ctx); err != nil {
+		if err := g.enter(ctx, endpoint); err != nil {
 			return nil, err
 		}
 		r := g.send(req, endpoint)
 		limited := g.note(ctx, r)
-		<-g.slots
+		g.leave()
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

@@ -3,7 +3,6 @@ package actions
 import (
 	"bytes"
 	"context"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -56,55 +55,6 @@ func (q *quota) update(told quota, now time.Time) {
 type pause struct {
 	since, until time.Time
 	row          int // of those that did not say how long
-}
-
-// enter waits until a request may be sent and takes a slot for it.
-func (g *gate) enter(ctx context.Context) error {
-	for {
-		select {
-		case g.slots <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		wait := g.hold(ctx)
-		if wait <= 0 {
-			return nil
-		}
-		<-g.slots
-		if err := sleep(ctx, wait); err != nil {
-			return err
-		}
-	}
-}
-
-// hold returns for how long no request may be sent; the caller has a slot.
-func (g *gate) hold(ctx context.Context) time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := g.now()
-	wait := g.pause.until.Sub(now)
-	if q := g.quota; q.limit > 0 && now.Before(q.reset) {
-		floor := int(math.Ceil(g.reserve * float64(q.limit)))
-		if ctx.Value(urgent{}) != nil {
-			floor = 0
-		}
-		// The others in flight have not told yet what they took.
-		if others := len(g.slots) - 1; q.remaining-others <= floor {
-			need := time.Second // one of them may come back without having taken any
-			if q.remaining <= floor {
-				need += q.reset.Sub(now)
-				if !g.spent.Equal(q.reset) {
-					g.spent = q.reset
-					g.log.WarnContext(ctx, "waiting for the end of GitHub's hour", "remaining", q.remaining, "limit", q.limit, "wait", need.Round(time.Second))
-				}
-			}
-			wait = max(wait, need)
-		}
-	}
-	if wait <= 0 {
-		return 0
-	}
-	return wait + time.Duration(g.rand()*float64(time.Second)) // not all at once
 }
 
 // note takes over what an answer tells of limits and time, and reports whether it is a refusal by a limit.
