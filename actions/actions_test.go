@@ -64,7 +64,7 @@ func client(t *testing.T, s *fakegithub.Server, o actions.Options) *actions.Clie
 func collect(t *testing.T, c *actions.Client, w actions.Window) []pushdoctor.Run {
 	t.Helper()
 	var runs []pushdoctor.Run
-	for r, err := range c.Runs(t.Context(), "octo-lab/api", w) {
+	for r, err := range c.Runs(t.Context(), "octo-lab/api", w, false) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,18 +175,38 @@ func TestRunsWhileTheyAppear(t *testing.T) {
 	}
 }
 
+// A second with more runs than GitHub lists hides those of all seconds after it, or is passed over in silence.
 func TestRunsOfOneSecondTooMany(t *testing.T) {
 	w := fakegithub.NewWorld()
-	for range 1001 {
+	for range 1003 {
 		w.AddRun(pushdoctor.Run{Repository: "octo-lab/api", CreatedAt: begin})
 	}
-	c, _ := start(t, w, fakegithub.Options{}, actions.Options{})
-	for _, err := range c.Runs(t.Context(), "octo-lab/api", actions.Window{From: begin.Add(-time.Hour), To: begin.Add(time.Hour)}) {
-		if errors.Is(err, actions.ErrTooManyRuns) {
-			return
+	for minute := range 3 {
+		w.AddRun(pushdoctor.Run{Repository: "octo-lab/api", CreatedAt: begin.Add(time.Duration(minute-1) * 20 * time.Minute)})
+	}
+	c, s := start(t, w, fakegithub.Options{}, actions.Options{})
+	told := map[int64]time.Time{}
+	var last error
+	for run, err := range c.Runs(t.Context(), "octo-lab/api", actions.Window{From: begin.Add(-time.Hour), To: begin.Add(time.Hour)}, false) {
+		if last != nil {
+			t.Fatal("something is yielded after the error")
+		}
+		if last = err; err == nil {
+			told[run.ID] = run.CreatedAt
 		}
 	}
-	t.Error("the runs that cannot be listed are passed over in silence")
+	const want = "runs of octo-lab/api: more than 1,000 runs within a second, at 2026-03-01T10:00:00Z"
+	if !errors.Is(last, actions.ErrTooManyRuns) || last.Error() != want {
+		t.Errorf("the error is %v, want %s", last, want)
+	}
+	// 1,004 runs of that second, of which 1,000 can be listed; one before, one after.
+	after := slices.Contains(slices.Collect(maps.Values(told)), begin.Add(20*time.Minute))
+	if len(told) != 1002 || !after {
+		t.Errorf("%d runs are told, want 1,002; that the one after is among them: %v", len(told), after)
+	}
+	if n := s.Stats().Requests["runs"]; n > 10+2*14+2 {
+		t.Errorf("%d requests", n)
+	}
 }
 
 // A caller that breaks off a range must not be called again.
@@ -196,7 +216,7 @@ func TestRunsBrokenOff(t *testing.T) {
 		w.AddRun(pushdoctor.Run{Repository: "octo-lab/api", CreatedAt: begin.Add(time.Duration(i) * time.Minute)})
 	}
 	c, s := start(t, w, fakegithub.Options{}, actions.Options{})
-	next, stop := iter.Pull2(c.Runs(t.Context(), "octo-lab/api", actions.Window{From: begin, To: begin.Add(2000 * time.Minute)}))
+	next, stop := iter.Pull2(c.Runs(t.Context(), "octo-lab/api", actions.Window{From: begin, To: begin.Add(2000 * time.Minute)}, false))
 	if _, err, ok := next(); err != nil || !ok {
 		t.Fatal(err, ok)
 	}
@@ -337,7 +357,7 @@ func TestWorkflowUnavailable(t *testing.T) {
 			}
 			runs := 0
 			var got error
-			for run, err := range c.Runs(t.Context(), "octo-lab/api", actions.Window{}) {
+			for run, err := range c.Runs(t.Context(), "octo-lab/api", actions.Window{}, false) {
 				if got = err; err == nil {
 					runs++
 					if run.Workflow != "other" {
@@ -423,6 +443,87 @@ func TestConditionalRequests(t *testing.T) {
 	}
 }
 
+// A list that its caller is done with, and that has not changed, is read and decoded each minute all the same. Or: one
+// that has changed, has other pages, or comes with another token, is taken for it.
+func TestSettledRuns(t *testing.T) {
+	w := fakegithub.NewWorld()
+	add := func(minute int) {
+		w.AddRun(pushdoctor.Run{Repository: "octo-lab/api", CreatedAt: begin.Add(time.Duration(minute) * time.Minute)})
+	}
+	add(0)
+	c, s := start(t, w, fakegithub.Options{}, actions.Options{})
+	count := func(settled bool) (n int) {
+		t.Helper()
+		for _, err := range c.Runs(t.Context(), "octo-lab/api", actions.Window{From: begin}, settled) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		return n
+	}
+	for i, step := range []struct {
+		settled bool
+		before  func()
+		want    int
+	}{
+		{true, func() {}, 1}, // nothing is kept yet
+		{false, func() {}, 1},
+		{true, func() {}, 0},
+		{true, func() { add(1) }, 2},
+		{true, func() {}, 0},
+		{true, func() {
+			for minute := range 120 {
+				add(2 + minute)
+			}
+		}, 122},
+		{true, func() {}, 122}, // the second page may have changed
+	} {
+		step.before()
+		if got := count(step.settled); got != step.want {
+			t.Errorf("step %d: %d runs, want %d", i, got, step.want)
+		}
+	}
+	if got := s.Stats(); got.Requests["runs"] != 9 || got.NotModified != 5 {
+		t.Errorf("%d requests, %d answers of 304; want 9 and 5", got.Requests["runs"], got.NotModified)
+	}
+	// Where Actions was switched off, the repository that is asked for instead may well be unchanged.
+	w.Change("octo-lab/api", func(r *fakegithub.Repository) { r.ActionsOff = true })
+	for range 2 {
+		var last error
+		for _, err := range c.Runs(t.Context(), "octo-lab/api", actions.Window{From: begin}, true) {
+			last = err
+		}
+		if !errors.Is(last, actions.ErrActionsOff) {
+			t.Errorf("without Actions: %v", last)
+		}
+	}
+}
+
+// Unchanged is not only not yielded, but not decoded: the body that was kept is not even unpacked.
+func TestSettledRunsAreNotDecoded(t *testing.T) {
+	asked := 0
+	c, err := actions.New(actions.Options{Token: token, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp := &http.Response{StatusCode: 200, Header: http.Header{"Etag": {`"1"`}}, Body: io.NopCloser(strings.NewReader("no list")), Request: r}
+		if asked++; r.Header.Get("If-None-Match") != "" {
+			resp.StatusCode, resp.Body = 304, http.NoBody
+		}
+		return resp, nil
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []error{actions.ErrNotJSON, nil} {
+		var got error
+		for _, err := range c.Runs(t.Context(), "octo-lab/api", actions.Window{}, i == 1) {
+			got = err
+		}
+		if !errors.Is(got, want) || asked != i+1 {
+			t.Errorf("settled %v: %v after %d requests", i == 1, got, asked)
+		}
+	}
+}
+
 // Each fault of a user's set-up has a name of its own, and none of them shows the token.
 func TestRefusals(t *testing.T) {
 	w := fakegithub.NewWorld()
@@ -448,7 +549,7 @@ func TestRefusals(t *testing.T) {
 		{"octo-lab/api?x=", actions.ErrNotFound},
 	} {
 		var got error
-		for _, err := range c.Runs(t.Context(), test.repository, actions.Window{}) {
+		for _, err := range c.Runs(t.Context(), test.repository, actions.Window{}, false) {
 			got = err
 		}
 		if !errors.Is(got, test.want) || test.want == nil && got != nil {
@@ -459,7 +560,7 @@ func TestRefusals(t *testing.T) {
 	if _, err := c.Repository(t.Context(), "octo-lab/api"); !errors.Is(err, actions.ErrUnauthorized) || strings.Contains(err.Error(), token) {
 		t.Errorf("a withdrawn token: %v", err)
 	}
-	for _, err := range c.Runs(t.Context(), "octo-lab/no-actions", actions.Window{}) {
+	for _, err := range c.Runs(t.Context(), "octo-lab/no-actions", actions.Window{}, false) {
 		if !errors.Is(err, actions.ErrUnauthorized) {
 			t.Errorf("a withdrawn token looks like %v", err)
 		}
@@ -605,7 +706,7 @@ func TestNotGitHub(t *testing.T) {
 			_, _, name := c.WorkflowName(t.Context(), "octo-lab/api", 1)
 			_, count := c.Count(t.Context(), "octo-lab/api", actions.Window{})
 			var runs error
-			for _, err := range c.Runs(t.Context(), "octo-lab/api", actions.Window{}) {
+			for _, err := range c.Runs(t.Context(), "octo-lab/api", actions.Window{}, false) {
 				runs = err
 			}
 			all := map[string]error{"Repository": repository, "Job": job, "Jobs": jobs, "WorkflowName": name, "Runs": runs}

@@ -32,7 +32,7 @@ var (
 	ErrRateLimited = errors.New("rate limited")
 	// ErrUnavailable: no answer, or a fault of GitHub's own, after all retries.
 	ErrUnavailable = errors.New("GitHub is not available")
-	// ErrTooManyRuns: more runs than can be listed were created within one second.
+	// ErrTooManyRuns: more runs than can be listed were created within one second. Its error names the second.
 	ErrTooManyRuns = errors.New("more than 1,000 runs within a second")
 	// ErrLogNotThere: the job's log is not there yet, or never will be.
 	ErrLogNotThere = errors.New("log is not there")

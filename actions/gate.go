@@ -81,7 +81,7 @@ type reply struct {
 }
 
 // RoundTrip sends req, which must be a GET, until there is an answer to hand on. Its errors are
-// the context's, ErrRateLimited, ErrNotJSON, or that of the last try.
+// the context's, errUnchanged, ErrRateLimited, ErrNotJSON, or that of the last try.
 func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !g.within(req.URL) {
 		return nil, fmt.Errorf("%w: redirected to another host", ErrNotJSON)
@@ -111,11 +111,18 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 			if err := sleep(ctx, g.backoff(tries)); err != nil {
 				return nil, err
 			}
+		case r.cached && endpoint == "runs" && ctx.Value(settledList{}) != nil && !strings.Contains(r.header.Get("Link"), `rel="next"`):
+			return nil, errUnchanged
 		default:
 			return r.response(req)
 		}
 	}
 }
+
+type settledList struct{}
+
+// errUnchanged: the answer is the one before, it is the only page, and the caller needs it no more.
+var errUnchanged = errors.New("unchanged")
 
 // within reports whether u belongs to the API, and so may be sent the token.
 func (g *gate) within(u *url.URL) bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/google/go-github/v60/github"
@@ -60,12 +61,27 @@ const (
 
 // Runs returns the runs of the repository that were created within the window, each in its newest attempt and
 // once. One whose workflow GitHub cannot tell has the Workflow "other". A list that GitHub would cut is asked for in halves; otherwise there is no order to rely on.
+//
 // An error is the last thing that is yielded: what came before it is good, what is missing is not told.
-// It is ErrActionsOff where the repository is there and has no Actions.
-func (c *Client) Runs(ctx context.Context, repository string, w Window) iter.Seq2[pushdoctor.Run, error] {
+// It is ErrActionsOff where the repository is there and has no Actions. It is ErrTooManyRuns, after all runs that
+// can be listed, where one second has more than that.
+//
+// settled says that the caller is done with all runs that this very window had when it was asked for last, and that
+// nobody else has asked this Client for it since. A list of one page that has not changed is then not looked at
+// again: nothing is yielded.
+func (c *Client) Runs(ctx context.Context, repository string, w Window, settled bool) iter.Seq2[pushdoctor.Run, error] {
 	return func(yield func(pushdoctor.Run, error) bool) {
-		err := c.window(ctx, repository, w.whole(), func(r pushdoctor.Run) bool { return yield(r, nil) })
-		if err != nil && !errors.Is(err, errEnough) {
+		l := &listing{client: c, repository: repository, yield: func(r pushdoctor.Run) bool { return yield(r, nil) }}
+		err := l.window(ctx, w.whole(), settled)
+		if errors.Is(err, errEnough) {
+			return
+		}
+		if many := l.tooMany(); err == nil {
+			err = many
+		} else if many != nil {
+			err = fmt.Errorf("%w; %w", err, many)
+		}
+		if err != nil {
 			yield(pushdoctor.Run{}, fmt.Errorf("runs of %s: %w", repository, err))
 		}
 	}
@@ -83,11 +99,48 @@ func (c *Client) Count(ctx context.Context, repository string, w Window) (int, e
 // errEnough ends a walk whose caller wants no more.
 var errEnough = errors.New("enough")
 
-func (c *Client) window(ctx context.Context, repository string, w Window, yield func(pushdoctor.Run) bool) error {
+// A listing is one walk over the runs of a repository.
+type listing struct {
+	client     *Client
+	repository string
+	yield      func(pushdoctor.Run) bool
+	crowded    []string // the first seconds that hold more than can be listed
+	more       int      // other such seconds
+}
+
+// maxNamed is how many seconds an error names.
+const maxNamed = 5
+
+func (l *listing) tooMany() error {
+	switch {
+	case l.crowded == nil:
+		return nil
+	case l.more > 0:
+		return fmt.Errorf("%w, at %s and %d more", ErrTooManyRuns, strings.Join(l.crowded, ", "), l.more)
+	}
+	return fmt.Errorf("%w, at %s", ErrTooManyRuns, strings.Join(l.crowded, ", "))
+}
+
+func (l *listing) crowd(second time.Time) {
+	if len(l.crowded) < maxNamed {
+		l.crowded = append(l.crowded, second.Format(time.RFC3339))
+	} else {
+		l.more++
+	}
+}
+
+func (l *listing) window(ctx context.Context, w Window, settled bool) error {
 	seen := map[int64]bool{} // runs that appear meanwhile move others to the next page
-	total, again := 0, false
+	total, again, crowded := 0, false, false
 	for number := 1; number != 0; {
-		page, resp, err := c.page(ctx, repository, w, number, pageSize)
+		ask := ctx
+		if settled {
+			ask, settled = context.WithValue(ctx, settledList{}, true), false
+		}
+		page, resp, err := l.client.page(ask, l.repository, w, number, pageSize)
+		if errors.Is(err, errUnchanged) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -95,38 +148,40 @@ func (c *Client) window(ctx context.Context, repository string, w Window, yield 
 			total = page.GetTotalCount()
 		}
 		if number == 1 && total > maxList && !again {
-			older, newer, ok := w.halves(c.Date())
-			if !ok {
-				return fmt.Errorf("%w, at %s", ErrTooManyRuns, w.From.Format(time.RFC3339))
+			older, newer, ok := w.halves(l.client.Date())
+			if ok {
+				if err := l.window(ctx, older, false); err != nil {
+					return err
+				}
+				return l.window(ctx, newer, false)
 			}
-			if err := c.window(ctx, repository, older, yield); err != nil {
-				return err
-			}
-			return c.window(ctx, repository, newer, yield)
+			crowded = true
+			l.crowd(w.From)
 		}
 		for _, r := range page.WorkflowRuns {
 			if r != nil && seen[r.GetID()] {
 				continue
 			}
 			seen[r.GetID()] = true
-			run, err := c.convert(ctx, repository, r)
+			run, err := l.client.convert(ctx, l.repository, r)
 			if err != nil {
 				return err
 			}
-			if !yield(run) {
+			if !l.yield(run) {
 				return errEnough
 			}
 		}
 		if number = resp.NextPage; number > maxList/pageSize {
 			number = 0
 		}
-		if number != 0 || len(seen) >= total {
+		if number != 0 || crowded || len(seen) >= total {
 			continue
 		}
 		if !again { // a run that was deleted meanwhile moves others to the page before
 			again, number = true, 1
 		} else {
-			c.log.WarnContext(ctx, "the list of runs is shorter than GitHub says", "repository", repository, "created", w.String(), "runs", len(seen), "total", total)
+			l.client.log.WarnContext(ctx, "the list of runs is shorter than GitHub says",
+				"repository", l.repository, "created", w.String(), "runs", len(seen), "total", total)
 		}
 	}
 	return nil
@@ -144,6 +199,9 @@ func (c *Client) page(ctx context.Context, repository string, w Window, number, 
 	})
 	if err == nil && (page == nil || page.TotalCount == nil) {
 		return nil, nil, errEmpty // no answer must not look like no runs
+	}
+	if errors.Is(err, errUnchanged) {
+		return nil, nil, errUnchanged
 	}
 	return page, resp, c.explainActions(ctx, repository, err)
 }

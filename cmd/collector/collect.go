@@ -172,7 +172,7 @@ func (c *collector) window(ctx context.Context, name string, w actions.Window, p
 		g    errgroup.Group
 	)
 	g.SetLimit(c.config.Workers)
-	for run, err := range c.github.Runs(ctx, name, w) {
+	for run, err := range c.github.Runs(ctx, name, w, false) {
 		mu.Lock()
 		if err != nil {
 			done.err = fmt.Errorf("%w: %w", errList, err)
