@@ -1,8 +1,8 @@
 // Package actions reads GitHub Actions: which runs there are, their jobs, and the jobs' logs.
 // It is the only package that speaks to GitHub.
 //
-// All calls to the API go through one gate, which bounds the requests in flight, obeys GitHub's primary
-// and secondary limits, tries again what may pass, and asks with conditional requests. A
+// All calls to the API go through a gate, one a credential, which bounds the requests in flight and in a minute, obeys
+// GitHub's primary and secondary limits, tries again what may pass, and asks with conditional requests. A
 // Client decides nothing: which runs are worth reading, and what their logs say, is its callers' affair.
 package actions
 
@@ -24,14 +24,20 @@ import (
 
 // Options are what a Client needs to know. The zero value reads github.com without a token.
 type Options struct {
-	URL       string            // of the API: "https://api.github.com", "https://HOST/api/v3"; "": the first
-	Token     string            // "": none is sent; logs cannot be read then
+	URL   string // of the API: "https://api.github.com", "https://HOST/api/v3"; "": the first
+	Token string // "": none is sent; logs cannot be read then
+	// Tokens is asked for the token before each request, and once more after GitHub has refused the one that it
+	// gave; by many goroutines at once. It should keep what it gives: while it is waited for, nothing is sent. An error
+	// ends the request. nil: Token is the token.
+	Tokens     func(context.Context) (string, error)
+	Credential string // the name of the token in Exchanges; "": "token"
+
 	UserAgent string            // "": "pushdoctor"
 	Workers   int               // requests to the API in flight at most; 0: 8
 	Reserve   float64           // the share of the limits, of the hour and of the minute, that is left to others, in [0, 1)
 	MaxLog    int64             // bytes of a log that are read; of a longer one, the first 1 MB and the last MaxLog; 0: 256 MB
 	Observe   func(Exchange)    // told of each exchange, by many goroutines at once; nil: nobody
-	Transport http.RoundTripper // beneath all; nil: one like http.DefaultTransport
+	Transport http.RoundTripper // beneath all; nil: one like http.DefaultTransport, with the proxy that the environment names
 	Log       *slog.Logger      // nil: nothing is logged
 	Now       func() time.Time  // nil: time.Now
 	Rand      func() float64    // in [0, 1), for many goroutines at once; nil: that of math/rand/v2
@@ -40,10 +46,13 @@ type Options struct {
 // An Exchange is one request with its answer. It holds no address and no secret.
 type Exchange struct {
 	// Endpoint is one of "repository", "repositories", "runs", "run", "jobs", "job", "job_log", "log_blob",
-	// "workflow", "file", "other".
+	// "workflow", "file", "installations", "installation_token", "installation_repositories", "other".
 	Endpoint   string
 	Code       int    // 0: there was no answer
-	Credential string // "token", "anonymous"; "" for the logs' host, which gets none
+	Credential string // that of Options, "anonymous" where there is no token; "" for the logs' host, which gets none
+	// Renewed: the answer was sent whole, at the cost of quota, though the one before was kept: that one belongs to
+	// an older token. Whether anything else had changed is not known.
+	Renewed bool
 	// Resource, Limit, Remaining and Reset are what the answer says of the primary limit; zero where it says nothing.
 	Resource         string
 	Limit, Remaining int
@@ -67,18 +76,34 @@ type Client struct {
 
 // New returns a Client. It sends nothing; an error means that Options cannot be used.
 func New(o Options) (*Client, error) {
+	base, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	return newClient(o, base), nil
+}
+
+// complete checks o, sets what is not set, and returns the address of the API with a slash at its end.
+func (o *Options) complete() (base *url.URL, err error) {
 	if o.URL == "" {
 		o.URL = "https://api.github.com"
 	}
-	base, err := url.Parse(strings.TrimSuffix(o.URL, "/") + "/")
+	base, err = url.Parse(strings.TrimSuffix(o.URL, "/") + "/")
 	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" || base.User != nil || base.RawQuery != "" {
 		return nil, errors.New("address of the API: want https://HOST or https://HOST/PATH") // err would quote what may be a secret
 	}
 	if o.Reserve < 0 || o.Reserve >= 1 {
 		return nil, fmt.Errorf("reserve %v is not in [0, 1)", o.Reserve)
 	}
-	if strings.ContainsFunc(o.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if strings.ContainsFunc(o.Token, strange) {
 		return nil, errors.New("the token holds a blank or a character that no token has")
+	}
+	if o.Tokens == nil {
+		token := o.Token
+		o.Tokens = func(context.Context) (string, error) { return token, nil }
+	}
+	if o.Credential == "" {
+		o.Credential = "token"
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "pushdoctor"
@@ -106,6 +131,11 @@ func New(o Options) (*Client, error) {
 		t.MaxIdleConnsPerHost = o.Workers
 		o.Transport = t
 	}
+	return base, nil
+}
+
+// newClient returns a Client by Options that are complete.
+func newClient(o Options, base *url.URL) *Client {
 	g := newGate(o, base)
 	c := &Client{
 		gate:      g,
@@ -118,7 +148,7 @@ func New(o Options) (*Client, error) {
 	}
 	c.github.BaseURL = base
 	c.github.UserAgent = o.UserAgent
-	return c, nil
+	return c
 }
 
 // Date returns the time that GitHub's last answer told, to the second; zero before the first answer.
@@ -146,7 +176,8 @@ func (c *Client) Budget() Budget {
 type RepositoryInfo struct {
 	ID       int64
 	Name     string // owner/name, as GitHub spells it now
-	Archived bool
+	Archived bool   // nothing new can happen in it
+	Disabled bool   // by GitHub, for its own reasons
 }
 
 // name is the form of a repository's name. GitHub takes less; what else stands here would change the address that is asked.
@@ -178,7 +209,17 @@ func (c *Client) Repository(ctx context.Context, repository string) (RepositoryI
 }
 
 func info(r *github.Repository) RepositoryInfo {
-	return RepositoryInfo{ID: r.GetID(), Name: r.GetFullName(), Archived: r.GetArchived()}
+	return RepositoryInfo{ID: r.GetID(), Name: r.GetFullName(), Archived: r.GetArchived(), Disabled: r.GetDisabled()}
+}
+
+func infos(all []RepositoryInfo, some []*github.Repository) ([]RepositoryInfo, error) {
+	for _, r := range some {
+		if r == nil || r.ID == nil || r.FullName == nil {
+			return all, errEmpty
+		}
+		all = append(all, info(r))
+	}
+	return all, nil
 }
 
 // maxPages bounds every list but that of runs, which has a bound of its own.
@@ -209,11 +250,8 @@ func (c *Client) Repositories(ctx context.Context, owner string) ([]RepositoryIn
 		if err != nil {
 			return all, fmt.Errorf("repositories of %s: %w", owner, err)
 		}
-		for _, r := range some {
-			if r == nil || r.ID == nil || r.FullName == nil {
-				return all, fmt.Errorf("repositories of %s: %w", owner, errEmpty)
-			}
-			all = append(all, info(r))
+		if all, err = infos(all, some); err != nil {
+			return all, fmt.Errorf("repositories of %s: %w", owner, err)
 		}
 		if page = resp.NextPage; page > maxPages {
 			return all, fmt.Errorf("repositories of %s: more than %d", owner, maxPages*100)

@@ -24,6 +24,8 @@ var (
 	ErrUnauthorized = errors.New("token refused")
 	// ErrForbidden: the token is good and may not read this.
 	ErrForbidden = errors.New("token may not read this")
+	// ErrSuspended: the owner has suspended the App's installation. It is an ErrForbidden too.
+	ErrSuspended = fmt.Errorf("%w: the installation of the App is suspended", ErrForbidden)
 	// ErrActionsOff: the repository is there, and has no Actions.
 	ErrActionsOff = errors.New("the repository has no Actions")
 	// ErrNotJSON: something else than GitHub answered, most likely a proxy.
@@ -40,8 +42,8 @@ var (
 	ErrLogGone = errors.New("log is gone")
 )
 
-// ours are the errors that the gate makes.
-var ours = []error{ErrNotJSON, ErrRateLimited, ErrUnavailable}
+// ours are the errors that the gate makes, and the sources of tokens below it.
+var ours = []error{ErrNotJSON, ErrRateLimited, ErrUnavailable, ErrUnauthorized, ErrForbidden}
 
 // explain turns an error of go-github or of the gate into one of the above; nil stays nil. What it
 // returns holds no address, since one to a log is a secret.
@@ -97,6 +99,10 @@ func refusal(code int, message string) error {
 		kind = ErrUnauthorized
 	case http.StatusForbidden, http.StatusUnavailableForLegalReasons:
 		kind = ErrForbidden
+		// "This installation has been suspended": https://github.com/octokit/octokit.rb/pull/1307
+		if said := strings.ToLower(message); strings.Contains(said, "installation") && strings.Contains(said, "suspended") {
+			kind = ErrSuspended
+		}
 	case http.StatusNotFound, http.StatusGone:
 		kind = ErrNotFound
 	}

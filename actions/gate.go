@@ -39,7 +39,9 @@ const (
 type gate struct {
 	base    http.RoundTripper
 	root    *url.URL
-	token   string
+	tokens  func(context.Context) (string, error)
+	name    string // of the credential
+	signed  bool   // base signs each request, with the time
 	agent   string
 	reserve float64
 	observe func(Exchange)
@@ -49,8 +51,9 @@ type gate struct {
 	workers int // requests in flight at most
 	pages   *pages
 
-	mu        sync.Mutex // guards what follows
-	date      time.Time  // GitHub's, of the last answer
+	mu        sync.Mutex    // guards what follows
+	date      time.Time     // GitHub's, of the last answer
+	skew      time.Duration // by how much its clock is ahead of ours
 	quota     quota
 	pause     pause
 	spent     time.Time   // the end of the hour for which a wait was logged
@@ -63,7 +66,7 @@ type gate struct {
 
 func newGate(o Options, base *url.URL) *gate {
 	return &gate{
-		base: o.Transport, root: base, token: o.Token, agent: o.UserAgent, reserve: o.Reserve, observe: o.Observe, log: o.Log,
+		base: o.Transport, root: base, tokens: o.Tokens, name: o.Credential, agent: o.UserAgent, reserve: o.Reserve, observe: o.Observe, log: o.Log,
 		now: o.Now, rand: o.Rand, workers: o.Workers, pages: newPages(maxPageBytes),
 		all:       newMinute(perMinute - int(math.Ceil(o.Reserve*perMinute))),
 		discovery: newMinute(perMinute / 2),
@@ -72,28 +75,30 @@ func newGate(o Options, base *url.URL) *gate {
 
 // A reply is one answer, read whole, or the error in its place.
 type reply struct {
-	code   int
-	header http.Header
-	body   []byte // as it came, perhaps packed
-	cached bool
-	sent   time.Time
-	err    error
+	code       int
+	header     http.Header
+	body       []byte // as it came, perhaps packed
+	cached     bool
+	sent, came time.Time // came: of the header
+	skew       time.Duration
+	err        error
 }
 
-// RoundTrip sends req, which must be a GET, until there is an answer to hand on. Its errors are
-// the context's, errUnchanged, ErrRateLimited, ErrNotJSON, or that of the last try.
+// RoundTrip sends req until there is an answer to hand on. It may send it more than once, whatever its method. Its errors
+// are the context's, errUnchanged, ErrRateLimited, ErrNotJSON, that of the last try, or why there is no token.
 func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !g.within(req.URL) {
 		return nil, fmt.Errorf("%w: redirected to another host", ErrNotJSON)
 	}
 	ctx := req.Context()
 	endpoint := endpoint(strings.TrimPrefix(req.URL.Path, g.root.Path))
-	tries, refusals := 0, 0
+	tries, refusals, refused := 0, 0, false
 	for {
-		if err := g.enter(ctx, endpoint); err != nil {
+		token, err := g.authorize(ctx, endpoint)
+		if err != nil {
 			return nil, err
 		}
-		r := g.send(req, endpoint)
+		r := g.send(req, endpoint, token)
 		limited := g.note(ctx, r)
 		g.leave()
 		if err := ctx.Err(); err != nil {
@@ -110,6 +115,13 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 			if err := sleep(ctx, g.backoff(tries)); err != nil {
 				return nil, err
+			}
+		case r.code == http.StatusUnauthorized && r.err == nil && !refused:
+			refused = true
+			if again, err := g.renewed(ctx, token, r); err != nil {
+				return nil, err
+			} else if !again {
+				return r.response(req)
 			}
 		case r.cached && endpoint == "runs" && ctx.Value(settledList{}) != nil && !strings.Contains(r.header.Get("Link"), `rel="next"`):
 			return nil, errUnchanged
@@ -141,24 +153,32 @@ func (g *gate) checkRedirect(req *http.Request, via []*http.Request) error {
 }
 
 // send makes one try.
-func (g *gate) send(req *http.Request, endpoint string) reply {
+func (g *gate) send(req *http.Request, endpoint, token string) reply {
 	ctx, cancel := context.WithTimeoutCause(req.Context(), patience, errNoAnswer)
 	defer cancel()
 	out := req.Clone(ctx)
 	out.Header.Set("User-Agent", g.agent)
 	out.Header.Set("Accept-Encoding", "gzip") // said by us, the answer stays packed: a page of runs is a thirtieth
-	credential := "anonymous"
-	if g.token != "" {
-		credential = "token"
-		out.Header.Set("Authorization", "Bearer "+g.token)
+	credential := g.name
+	switch {
+	case token != "":
+		out.Header.Set("Authorization", "Bearer "+token)
+	case !g.signed:
+		credential = "anonymous"
 	}
-	cached, kept := g.pages.get(req.URL.String())
+	print := fingerprintOf(token)
+	cached, known := g.pages.get(req.URL.String())
+	kept := known && cached.token == print
 	if kept {
 		out.Header.Set("If-None-Match", cached.etag)
 	}
+	if req.GetBody != nil { // the try before has read it
+		out.Body, _ = req.GetBody() // a buffer of go-github's, which cannot fail
+	}
 
-	r := reply{sent: g.now()}
+	r := reply{sent: g.now(), skew: g.ahead()}
 	resp, err := g.base.RoundTrip(out)
+	r.came = g.now()
 	if err == nil {
 		r.code, r.header = resp.StatusCode, resp.Header
 		r.body, err = readAll(resp.Body)
@@ -175,9 +195,9 @@ func (g *gate) send(req *http.Request, endpoint string) reply {
 	case r.code < 300 && !isJSON(r.header), r.code >= 400 && r.code < 500 && mediaType(r.header) == "text/html":
 		r.err = fmt.Errorf("%w: status %d with a page of type %s", ErrNotJSON, r.code, quote(mediaType(r.header)))
 	case r.code == http.StatusOK && cacheable[endpoint] && r.header.Get("ETag") != "":
-		g.pages.put(req.URL.String(), page{r.header.Get("ETag"), r.header, r.body})
+		g.pages.put(req.URL.String(), page{r.header.Get("ETag"), print, r.header, r.body})
 	}
-	e := Exchange{Endpoint: endpoint, Code: r.code, Credential: credential, Duration: g.now().Sub(r.sent), Err: r.err}
+	e := Exchange{Endpoint: endpoint, Code: r.code, Credential: credential, Renewed: known && !kept && r.code == http.StatusOK, Duration: g.now().Sub(r.sent), Err: r.err}
 	if q, ok := readQuota(r.header, g.now()); ok {
 		e.Resource, e.Limit, e.Remaining, e.Reset = q.resource, q.limit, q.remaining, q.reset
 	}
@@ -295,7 +315,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// routes name the routes that a Client asks, by their paths without the repository.
+// routes name the routes in a repository, by their paths without it.
 var routes = []struct {
 	path     *regexp.Regexp
 	endpoint string
@@ -315,6 +335,8 @@ var inRepository = regexp.MustCompile(`^(repos/[^/]+/[^/]+|repositories/\d+)(/|$
 
 var ofOwner = regexp.MustCompile(`^(orgs|users)/[^/]+/repos$`)
 
+var ofInstallation = regexp.MustCompile(`^app/installations/\d+/access_tokens$`)
+
 func endpoint(path string) string {
 	if at := inRepository.FindStringIndex(path); at != nil {
 		for _, r := range routes {
@@ -323,8 +345,15 @@ func endpoint(path string) string {
 			}
 		}
 	}
-	if ofOwner.MatchString(path) {
+	switch {
+	case ofOwner.MatchString(path):
 		return "repositories"
+	case path == "installation/repositories":
+		return "installation_repositories"
+	case path == "app/installations":
+		return "installations"
+	case ofInstallation.MatchString(path):
+		return "installation_token"
 	}
 	return "other"
 }

@@ -66,8 +66,11 @@ func (g *gate) note(ctx context.Context, r reply) (limited bool) {
 	defer g.mu.Unlock()
 	now := g.now()
 	date, err := http.ParseTime(r.header.Get("Date"))
-	if err == nil && date.After(g.date) {
-		g.date = date
+	if err == nil {
+		g.skew = date.Sub(r.came)
+		if date.After(g.date) {
+			g.date = date
+		}
 	}
 	told, ok := readQuota(r.header, now)
 	if ok {

@@ -2,6 +2,7 @@ package actions
 
 import (
 	"container/list"
+	"crypto/sha256"
 	"net/http"
 	"sync"
 )
@@ -10,12 +11,21 @@ import (
 const maxPageBytes = 16 << 20
 
 // cacheable are the endpoints whose answers are kept: those that a poll asks again and again.
-var cacheable = map[string]bool{"repository": true, "repositories": true, "runs": true}
+var cacheable = map[string]bool{"repository": true, "repositories": true, "runs": true, "installation_repositories": true}
 
-// A page is an answer as it came, with the ETag by which GitHub says that it still holds. An ETag is bound to the token:
-// so are pages, since a Client has one.
+// A fingerprint tells one token from another without being one.
+type fingerprint [16]byte
+
+func fingerprintOf(token string) fingerprint {
+	sum := sha256.Sum256([]byte(token))
+	return fingerprint(sum[:16])
+}
+
+// A page is an answer as it came, with the ETag by which GitHub says that it still holds. GitHub makes the ETag for one
+// token: asked with another one, it sends all again (https://github.com/github/docs/issues/34689).
 type page struct {
 	etag   string
+	token  fingerprint
 	header http.Header
 	body   []byte
 }
@@ -23,7 +33,7 @@ type page struct {
 // cost is what p counts for: the header and the book-keeping are about a kilobyte.
 func (p page) cost() int { return len(p.body) + 1<<10 }
 
-// pages are the pages used last, by address.
+// pages are the pages used last, one an address: that of a new token takes the place of the one before.
 type pages struct {
 	mu    sync.Mutex // guards all below
 	max   int
