@@ -29,9 +29,12 @@ var packages = map[string]struct {
 	"classifier": {ours: []string{".", "parser", "redact"}, modules: []string{"github.com/goccy/go-yaml"}, pure: true},
 	"remedy":     {ours: []string{"."}, modules: []string{"github.com/distribution/reference", "github.com/goccy/go-yaml"}, pure: true},
 	"configs":    {modules: []string{"github.com/go-viper/mapstructure", "github.com/prometheus/common", "github.com/spf13/viper", "go.yaml.in/yaml"}},
-	"actions":    {ours: []string{".", "redact"}, modules: []string{"github.com/google/go-github"}},
-	"store":      {ours: []string{"."}, modules: []string{"go.etcd.io/bbolt"}},
-	"exporter":   {ours: []string{".", "store"}, modules: []string{"github.com/prometheus/client_golang"}},
+	"actions": {
+		ours:    []string{".", "redact"},
+		modules: []string{"github.com/bradleyfalzon/ghinstallation", "github.com/golang-jwt/jwt", "github.com/google/go-github"},
+	},
+	"store":    {ours: []string{"."}, modules: []string{"go.etcd.io/bbolt"}},
+	"exporter": {ours: []string{".", "store"}, modules: []string{"github.com/prometheus/client_golang"}},
 	"web": {
 		ours:    []string{".", "redact", "remedy", "store"},
 		modules: []string{"github.com/prometheus/common", "github.com/prometheus/exporter-toolkit"},
