@@ -257,10 +257,16 @@ func (s *Server) repositoryJSON(r *repository) map[string]any {
 	if r.Private {
 		visibility = "private"
 	}
+	value := s.liteJSON(r)
+	maps.Copy(value, map[string]any{"visibility": visibility, "default_branch": "main", "archived": r.Archived, "disabled": r.Disabled})
+	return value
+}
+
+// liteJSON is what a run tells of its repositories.
+func (s *Server) liteJSON(r *repository) map[string]any {
 	return map[string]any{
-		"id": r.ID, "name": r.Name[len(owner(r.Name))+1:], "full_name": r.Name, "private": r.Private, "visibility": visibility,
-		"owner": s.account(owner(r.Name)), "html_url": "https://github.com/" + r.Name, "default_branch": "main",
-		"archived": r.Archived, "disabled": r.Disabled,
+		"id": r.ID, "name": r.Name[len(owner(r.Name))+1:], "full_name": r.Name, "private": r.Private,
+		"owner": s.account(owner(r.Name)), "html_url": "https://github.com/" + r.Name,
 	}
 }
 
@@ -476,7 +482,7 @@ func (s *Server) runJSON(repo *repository, run pushdoctor.Run) map[string]any {
 		"url": fmt.Sprintf("%s/actions/runs/%d", api, run.ID), "html_url": run.URL,
 		"created_at": run.CreatedAt, "updated_at": run.UpdatedAt, "run_started_at": run.StartedAt,
 		"actor": map[string]any{"login": run.Actor}, "triggering_actor": map[string]any{"login": run.Actor},
-		"repository": s.repositoryJSON(repo), "head_repository": s.repositoryJSON(head), "pull_requests": []any{},
+		"repository": s.liteJSON(repo), "head_repository": s.liteJSON(head), "pull_requests": []any{},
 	}
 	if run.Conclusion == "" {
 		value["conclusion"] = nil
@@ -606,13 +612,17 @@ func (s *Server) workflow(r *request, repo *repository) *answer {
 	want := r.PathValue("workflow")
 	for _, f := range repo.workflows {
 		if strconv.FormatInt(f.id, 10) == want || path.Base(f.path) == want {
-			return found(map[string]any{
-				"id": f.id, "name": f.name, "path": f.path, "state": "active",
-				"html_url": "https://github.com/" + repo.Name + "/blob/main/" + f.path,
-			})
+			return found(s.workflowJSON(repo, f))
 		}
 	}
 	return notFound()
+}
+
+func (s *Server) workflowJSON(repo *repository, f workflow) map[string]any {
+	return map[string]any{
+		"id": f.id, "name": f.name, "path": f.path, "state": "active",
+		"html_url": "https://github.com/" + repo.Name + "/blob/main/" + f.path,
+	}
 }
 
 func (s *Server) contents(r *request, repo *repository) *answer {

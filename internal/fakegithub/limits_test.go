@@ -260,6 +260,23 @@ func TestLogFaults(t *testing.T) {
 			t.Errorf("status %d, then %d; %q after %v", early.StatusCode, late.StatusCode, body, time.Since(begin))
 		}
 	})
+	o.Faults.Kinds = []fakegithub.Fault{fakegithub.FaultStalled}
+	inBubble(t, o, func(c caller, _ *fakegithub.World, s *fakegithub.Server) {
+		req, err := http.NewRequestWithContext(c.Context(), http.MethodGet, s.URL()+"/repos/octo-lab/api", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		resp, err := c.transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close() // it is at its end
+		if err == nil || len(b) == 0 || time.Since(begin) != 2*time.Minute {
+			t.Errorf("%d bytes after %v, %v", len(b), time.Since(begin), err)
+		}
+	})
 	if slices.Contains(fakegithub.AllFaults, fakegithub.FaultStalled) {
 		t.Error("a stalled body is not rare")
 	}
