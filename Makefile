@@ -14,9 +14,14 @@ GO_WANTED             := 1.26
 GOLANGCI_LINT_VERSION := v2.15.0
 ACTIONLINT_VERSION    := v1.7.12
 
+# GitHub's description of its API, as Octokit publishes it on npm, with the SHA-512 that npm tells as the package's integrity.
+OPENAPI_VERSION := 23.0.2
+OPENAPI_SHA512  := a55f0cecbf46636dc0c9b36f4e6a369f28e6a669edebedac444fedaabd192d070f4b8967c3bbb979918d9b044d9010b70fb8195db171e401f32d455105718386
+
 TOOLS         := .tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 ACTIONLINT    := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)
+OPENAPI       := $(TOOLS)/openapi-$(OPENAPI_VERSION).json
 
 SAMPLES := $(sort $(wildcard samples/*.log))
 RULES   := configs/rules.yaml
@@ -33,7 +38,7 @@ install = $(call begin,$(1)@$(2)); mkdir -p $(TOOLS)/new; \
 	GOBIN='$(CURDIR)/$(TOOLS)/new' GOFLAGS= $(GO) install '$(1)@$(2)'; \
 	mv '$(TOOLS)/new/$(notdir $(1))' '$@'; rmdir $(TOOLS)/new; $(end)
 
-.PHONY: build demo test check go cc debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus bench clean
+.PHONY: build demo test check go cc curl debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus openapi bench clean
 
 build: go ## the program, ./pushdoctor
 	$(call begin,go build -o pushdoctor ./cmd/collector); \
@@ -42,7 +47,7 @@ build: go ## the program, ./pushdoctor
 demo: build ## the service on sample history, until Ctrl-C; ONCE=1 for a summary of the history
 	./pushdoctor demo $(if $(ONCE),--once)
 
-test: check workflows rules samples ends scrape promtool prometheus ## everything; what CI runs
+test: check workflows rules samples ends scrape promtool prometheus openapi ## everything; what CI runs
 
 check: go lint tidy race fuzz ## before each commit
 
@@ -73,9 +78,17 @@ debian-prometheus:
 		echo 'make: no prometheus and promtool found; make test scrapes the demo with them: https://prometheus.io/download/' >&2; exit 1; \
 	fi
 
+curl:
+	@command -v curl >/dev/null && exit 0; \
+	if command -v apt-get >/dev/null && [[ $$(id -u) == 0 ]]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends curl ca-certificates; \
+	else \
+		echo "make: no curl found; make test fetches GitHub's description of its API with it" >&2; exit 1; \
+	fi
+
 # golangci-lint holds gofmt, vet and staticcheck: .golangci.yml says which and why.
 lint: go $(GOLANGCI_LINT)
-	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus ./...; $(end)
+	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus,openapi ./...; $(end)
 
 tidy: go
 	$(call begin,go mod tidy -diff); $(GO) mod tidy -diff; $(end)
@@ -135,6 +148,12 @@ prometheus: go debian-prometheus
 	$(GO) test -count=1 -timeout 2m -tags prometheus -run '^TestPrometheus$$' ./cmd/collector | tee /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
+# Each request of ours, and each answer of the fake GitHub, against GitHub's own description.
+openapi: go $(OPENAPI)
+	$(call begin,go test -tags openapi ./internal/fakegithub); \
+	PUSHDOCTOR_OPENAPI='$(CURDIR)/$(OPENAPI)' $(GO) test -count=1 -tags openapi -run '^TestOpenAPI' ./internal/fakegithub | tee /dev/stderr | \
+	{ ! grep 'no tests to run' >/dev/null; }; $(end)
+
 bench: go ## BENCH=Parse for some of them
 	$(call begin,go test -bench '$(BENCH)'); $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...; $(end)
 
@@ -147,3 +166,10 @@ $(GOLANGCI_LINT): | go
 
 $(ACTIONLINT): | go
 	$(call install,github.com/rhysd/actionlint/cmd/actionlint,$(ACTIONLINT_VERSION))
+
+$(OPENAPI): | curl
+	$(call begin,@octokit/openapi@$(OPENAPI_VERSION) from npm); mkdir -p $(TOOLS); \
+	curl -fsSL --retry 3 -o '$@.tgz' 'https://registry.npmjs.org/@octokit/openapi/-/openapi-$(OPENAPI_VERSION).tgz'; \
+	echo '$(OPENAPI_SHA512)  $@.tgz' | sha512sum --check --quiet || { \
+		rm -f '$@.tgz'; echo 'make: the package from npm is not the one that was pinned' >&2; exit 1; }; \
+	tar -xzOf '$@.tgz' package/generated/api.github.com.json >'$@.new'; rm '$@.tgz'; mv '$@.new' '$@'; $(end)
