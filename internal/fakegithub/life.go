@@ -206,6 +206,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// latest is how late a log may be: a client may give up about ten minutes after the job's end.
+const latest = 8 * time.Minute
+
 // job makes a job with its log, which may be late, or not to be had.
 func (f *fate) job(repository, name, conclusion string, begun, ended time.Time) Job {
 	j := Job{Job: pushdoctor.Job{Name: name, Conclusion: conclusion, StartedAt: begun, CompletedAt: ended}}
@@ -221,9 +224,9 @@ func (f *fate) job(repository, name, conclusion string, begun, ended time.Time) 
 	j.Log, j.Causes = e.log(repository, name, begun, ended, pad), append([]pushdoctor.Cause{}, e.causes...)
 	switch f.IntN(16) {
 	case 0, 1:
-		j.LogAt = ended.Add(f.within(5 * f.unit))
+		j.LogAt = ended.Add(f.within(min(5*f.unit, latest)))
 	case 2:
-		j.GoneUntil = ended.Add(f.within(5 * f.unit))
+		j.GoneUntil = ended.Add(f.within(min(5*f.unit, latest)))
 	case 3:
 		j.Lost = true
 	case 4:

@@ -3,7 +3,8 @@
 // the logs of their jobs; a Server shows it as GitHub's REST API does, with a second host
 // for the logs, limits, conditional requests and, where asked for, faults.
 //
-// It plays what pushdoctor reads and no more: nothing can be written through its API.
+// It plays what pushdoctor reads and no more: nothing can be written through its API. It is stricter than GitHub where GitHub
+// promises nothing, and notes what GitHub would take offence at in Stats.
 package fakegithub
 
 import (
