@@ -73,7 +73,8 @@ type Web struct {
 	ListenAddress string `mapstructure:"listen_address"`
 	ConfigFile    string `mapstructure:"config_file"` // of exporter-toolkit: TLS and users
 	ExternalURL   string `mapstructure:"external_url"`
-	Admin         bool   `mapstructure:"admin"`
+	Admin         bool   `mapstructure:"admin"`     // backfills are done on demand
+	Lifecycle     bool   `mapstructure:"lifecycle"` // so are reloads
 }
 
 // Classify names rule files that come before the embedded rules.

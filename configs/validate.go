@@ -186,8 +186,15 @@ func (c Config) faults() (fs Faults) {
 	}
 	if msg := checkAddress(c.Web.ListenAddress); msg != "" {
 		add("web.listen_address", "%s", msg)
-	} else if host, _, _ := net.SplitHostPort(c.Web.ListenAddress); c.Web.Admin && c.Web.ConfigFile == "" && !loopback(host) {
-		add("web.admin", "would let anybody who reaches %s administrate; set web.config_file, or listen on 127.0.0.1", c.Web.ListenAddress)
+	} else if host, _, _ := net.SplitHostPort(c.Web.ListenAddress); c.Web.ConfigFile == "" && !loopback(host) {
+		for _, right := range []struct {
+			key string
+			on  bool
+		}{{"web.admin", c.Web.Admin}, {"web.lifecycle", c.Web.Lifecycle}} {
+			if right.on {
+				add(right.key, "would let anybody who reaches %s administrate; set web.config_file, or listen on 127.0.0.1", c.Web.ListenAddress)
+			}
+		}
 	}
 	if u := c.Web.ExternalURL; u != "" {
 		if msg := checkURL(u); msg != "" {

@@ -62,7 +62,7 @@ func newFamily(name, help string, labels ...string) family {
 
 var (
 	collectLag = prometheus.NewDesc("pushdoctor_collect_lag_seconds",
-		"Age of the oldest job that has ended and was not read; 0 where there is none.", []string{"repository"}, nil)
+		"Age of the oldest job that has ended and was not read, or may have while a poll is overdue; 0 where there is none.", []string{"repository"}, nil)
 	lastCollect = prometheus.NewDesc("pushdoctor_last_collect_timestamp_seconds",
 		"When the last poll of the repository that went well ended.", []string{"repository"}, nil)
 	pendingJobs = prometheus.NewDesc("pushdoctor_pending_jobs",
@@ -103,7 +103,7 @@ func (s *state) collected(repository string, c Collection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if last := s.collections[label(repository)]; c.At.IsZero() {
-		c.At = last.At
+		c.At, c.Due = last.At, last.Due
 		if c.Oldest.IsZero() || !last.Oldest.IsZero() && last.Oldest.Before(c.Oldest) {
 			c.Oldest = last.Oldest
 		}
@@ -192,6 +192,9 @@ func (s *state) collectService(ch chan<- prometheus.Metric, now time.Time) {
 		lag := 0.0
 		if !c.Oldest.IsZero() {
 			lag = max(0, now.Sub(c.Oldest).Seconds())
+		}
+		if !c.Due.IsZero() && now.After(c.Due) {
+			lag = max(lag, now.Sub(c.At).Seconds())
 		}
 		gauge(collectLag, lag, repository)
 		gauge(pendingJobs, float64(c.Pending), repository)

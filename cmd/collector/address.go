@@ -117,6 +117,7 @@ func siteHost(scheme, host, path string) string {
 type hub struct {
 	site   string          // the host of the pages
 	client *actions.Client // nil without a token
+	app    *actions.App    // nil with one, or where there is none
 }
 
 // errNoToken: GitHub shows logs to nobody who is not known.
@@ -133,21 +134,44 @@ func (p *program) hub(flags map[string]string, secret string) (*hub, error) {
 		return nil, errors.New("github.url cannot be read") // err quotes it
 	}
 	h := &hub{site: siteHost(u.Scheme, u.Host, strings.Trim(u.Path, "/"))}
-	known := true
-	client, err := p.github(config, func(o *actions.Options) {
-		o.Token = cmp.Or(secret, o.Token)
-		known = o.Token != ""
-		o.Reserve = 0 // the reserve is for people, and here is one
-		// The lines of p.stderr belong to the goroutine that shows the answers.
-		o.Log = slog.New(slog.NewTextHandler(&guard{w: p.stderr.w, plain: true}, nil))
-	})
+	o, err := p.clientOptions(config)
 	if err != nil {
 		return nil, err
 	}
-	if known {
-		h.client = client
+	if secret != "" {
+		o.Token, o.Tokens = secret, nil
 	}
-	return h, nil
+	o.Reserve = 0 // the reserve is for people, and here is one
+	// The lines of p.stderr belong to the goroutine that shows the answers.
+	o.Log = slog.New(slog.NewTextHandler(&guard{w: p.stderr.w, plain: true}, nil))
+	if o.Token != "" || o.Tokens != nil {
+		h.client, err = actions.New(o)
+	} else {
+		h.app, err = p.app(config, o)
+	}
+	return h, err
+}
+
+// of returns the hub that reads a repository: that of an App's installation on its owner, where there is no token.
+func (h *hub) of(ctx context.Context, repository string) (*hub, error) {
+	switch {
+	case h.client != nil:
+		return h, nil
+	case h.app == nil:
+		return nil, errNoToken
+	}
+	all, err := h.app.Installations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	owner, _, _ := strings.Cut(repository, "/")
+	for _, i := range all {
+		if strings.EqualFold(i.Account, owner) {
+			client, err := h.app.Client(i)
+			return &hub{site: h.site, client: client}, err
+		}
+	}
+	return nil, fmt.Errorf("%w on %s", errNotInstalled, owner)
 }
 
 // A serial is a writer for several goroutines.
@@ -204,8 +228,8 @@ func (s *source) address(ctx context.Context, arg string, yield func(input) bool
 		return yield(input{path: name, err: err})
 	}
 	pl, err := parseAddress(arg, h.site)
-	if err == nil && h.client == nil {
-		err = errNoToken
+	if err == nil {
+		h, err = h.of(ctx, pl.repository)
 	}
 	if err != nil {
 		return yield(input{path: name, err: err})

@@ -10,9 +10,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/akkospace/pushdoctor"
 	"github.com/akkospace/pushdoctor/actions"
@@ -164,9 +166,17 @@ const (
 	failedRequests = 2.5
 )
 
+// A filler carries out orders.
+type filler struct {
+	estate *estate
+	db     *store.DB
+	now    func() time.Time
+}
+
 // backfill reads the runs of an order. What it finds out on the way goes to tell, the summary last. Its error says why it could not
 // go on to the end.
-func (c *collector) backfill(ctx context.Context, o order, tell func(notice)) error {
+func (f filler) backfill(ctx context.Context, o order, tell func(notice)) error {
+	var mu sync.Mutex // guards s and the order of what is told
 	s := summary{Since: o.Since, Until: o.Until}
 	// What is not read is told and counted; some errors end all.
 	problem := func(name string, err error) error {
@@ -176,93 +186,163 @@ func (c *collector) backfill(ctx context.Context, o order, tell func(notice)) er
 		if errors.Is(err, errStore) || errors.Is(err, actions.ErrUnauthorized) {
 			return fmt.Errorf("%w\n%s", err, advice(err))
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		s.Unread++
 		tell(notice{Problem: fmt.Sprintf("%s: %s (%v)", name, advice(err), err)})
-		return stored(c.db.CountError(name, reasonOf(err)))
+		return stored(f.db.CountError(name, reasonOf(err)))
 	}
-	tasks, e, err := c.plan(ctx, o, problem)
+	tasks, e, err := f.plan(ctx, o, problem)
 	if err != nil {
 		return err
 	}
 	tell(notice{Estimate: &e})
 
-	before := 0 // runs of the repositories before
+	looked := 0 // runs
+	g, within := errgroup.WithContext(ctx)
+	g.SetLimit(together)
 	for _, t := range tasks {
-		if err := c.known(t.info); err != nil {
+		if err := f.known(t.info); err != nil {
 			return err
 		}
-		done := c.window(ctx, t.info.Name, o.window(), pass{again: true, looked: func(done progress) {
-			tell(notice{Progress: &advance{Repository: t.info.Name, Runs: before + done.runs, Of: e.Runs, Logs: s.Logs + done.jobs}})
-		}})
-		if ctx.Err() != nil {
-			return ctx.Err()
+		for _, w := range pieces(o.window(), t.runs, f.now()) {
+			g.Go(func() error {
+				var before progress
+				done := t.by.window(within, t.info.Name, w, pass{again: true, looked: func(done progress) {
+					mu.Lock()
+					defer mu.Unlock()
+					looked += done.runs - before.runs
+					s.Logs += done.jobs - before.jobs
+					before = progress{runs: done.runs, jobs: done.jobs}
+					tell(notice{Progress: &advance{Repository: t.info.Name, Runs: looked, Of: e.Runs, Logs: s.Logs}})
+				}})
+				if within.Err() != nil {
+					return within.Err()
+				}
+				if done.err != nil {
+					if err := problem(t.info.Name, done.err); err != nil {
+						return err
+					}
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				s.Expired += done.results[store.ResultExpired]
+				s.Unreadable += done.results[store.ResultUnreadable]
+				s.Truncated += done.results[store.ResultTruncated]
+				return nil
+			})
 		}
-		if done.err != nil {
-			if err := problem(t.info.Name, done.err); err != nil {
-				return err
-			}
-		}
-		before += t.runs
-		s.Logs += done.jobs
-		s.Expired += done.results[store.ResultExpired]
-		s.Unreadable += done.results[store.ResultUnreadable]
-		s.Truncated += done.results[store.ResultTruncated]
 	}
-	if err := c.late(ctx); err != nil {
+	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := c.summarize(&s, tasks); err != nil {
+	readers := map[int64]*collector{}
+	for _, t := range tasks {
+		readers[t.info.ID] = t.by
+	}
+	for _, by := range readers {
+		if err := by.late(ctx, func(id int64) bool { return readers[id] == by }); err != nil {
+			return err
+		}
+	}
+	if err := f.summarize(&s, tasks); err != nil {
 		return err
 	}
 	tell(notice{Summary: &s})
 	return nil
 }
 
+const (
+	together = 4 // windows are listed at a time
+	// Of so many runs a window is made for the listing: GitHub cuts a list of more than 1,000, which is then asked for in halves.
+	pieceRuns = 500
+	maxPieces = 256
+)
+
+// pieces cuts a window of so many runs into some that can be listed at the same time.
+func pieces(w actions.Window, runs int, now time.Time) []actions.Window {
+	end := w.To
+	if end.After(now) {
+		end = now // what is to come may lie in the last piece
+	}
+	n := min(1+runs/pieceRuns, maxPieces)
+	step := end.Sub(w.From) / time.Duration(n)
+	if step < time.Minute {
+		return []actions.Window{w}
+	}
+	var all []actions.Window
+	from := w.From
+	for i := 1; i < n; i++ {
+		to := w.From.Add(step * time.Duration(i)).Truncate(time.Second)
+		all = append(all, actions.Window{From: from, To: to})
+		from = to.Add(time.Second)
+	}
+	return append(all, actions.Window{From: from, To: w.To})
+}
+
 // A task is a repository of an order.
 type task struct {
 	info actions.RepositoryInfo
+	by   *collector
 	runs int
 }
 
 // plan asks which repositories and how many runs an order is about, and reckons what that will cost.
-func (c *collector) plan(ctx context.Context, o order, problem func(name string, err error) error) (tasks []task, e estimate, err error) {
-	names, faults := repositories(ctx, c.github, o.Repositories)
-	for pattern, err := range faults {
+func (f filler) plan(ctx context.Context, o order, problem func(name string, err error) error) (tasks []task, e estimate, err error) {
+	found := f.estate.survey(ctx, o.Repositories)
+	for pattern, err := range found.faults {
 		if err := problem(pattern, err); err != nil {
 			return nil, e, err
 		}
 	}
-	if len(names) == 0 {
+	if len(found.plots) == 0 {
 		return nil, e, fmt.Errorf("no repository matches %s", strings.Join(o.Repositories, ", "))
 	}
-	for _, name := range names {
-		info, err := c.github.Repository(ctx, name)
-		n := 0
-		if err == nil {
-			n, err = c.github.Count(ctx, info.Name, o.window())
-		}
-		if err != nil {
-			if err := problem(name, err); err != nil {
-				return nil, e, err
+	all := make([]task, len(found.plots))
+	g, within := errgroup.WithContext(ctx)
+	g.SetLimit(together)
+	for i, p := range found.plots {
+		g.Go(func() error {
+			info, err := p.by.github.Repository(within, p.name)
+			n := 0
+			if err == nil {
+				n, err = p.by.github.Count(within, info.Name, o.window())
 			}
-			continue
+			if err != nil {
+				return problem(p.name, err)
+			}
+			all[i] = task{info, p.by, n}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, e, err
+	}
+	left := map[*actions.Client]int{} // requests, by credential
+	for _, t := range all {
+		if t.by == nil {
+			continue // told as a problem
 		}
-		tasks = append(tasks, task{info, n})
-		e.Runs += n
-		e.Requests += 2 + (n+99)/100 + int(failedRequests*float64(n)/failedRuns)
+		tasks = append(tasks, t)
+		e.Runs += t.runs
+		requests := 2 + (t.runs+99)/100 + int(failedRequests*float64(t.runs)/failedRuns)
+		e.Requests += requests
+		left[t.by.github] += requests
 	}
 	e.Repositories = len(tasks)
 	// GitHub answers some ten requests a second; when the hour's are used up, the next hour must come.
 	e.Duration = time.Duration(e.Requests) * time.Second / 10
-	if b := c.github.Budget(); b.Limit > 0 && e.Requests > b.Remaining {
-		e.Duration = max(e.Duration, time.Duration(float64(e.Requests-b.Remaining)/float64(b.Limit)*float64(time.Hour)))
+	for github, requests := range left {
+		if b := github.Budget(); b.Limit > 0 && requests > b.Remaining {
+			e.Duration = max(e.Duration, time.Duration(float64(requests-b.Remaining)/float64(b.Limit)*float64(time.Hour)))
+		}
 	}
 	return tasks, e, nil
 }
 
 // known tells the store of a repository that it has not met, or met under another name. It does not make it live.
-func (c *collector) known(info actions.RepositoryInfo) error {
-	repo, ok, err := c.db.Repository(info.ID)
+func (f filler) known(info actions.RepositoryInfo) error {
+	repo, ok, err := f.db.Repository(info.ID)
 	if err != nil {
 		return stored(err)
 	}
@@ -270,7 +350,7 @@ func (c *collector) known(info actions.RepositoryInfo) error {
 		return nil
 	}
 	repo.ID, repo.Name = info.ID, info.Name
-	return stored(c.db.PutRepository(repo))
+	return stored(f.db.PutRepository(repo))
 }
 
 // A summary says what a store holds of the time and the repositories of a backfill.
@@ -296,7 +376,7 @@ type tally struct {
 }
 
 // summarize adds what the store holds of the tasks.
-func (c *collector) summarize(s *summary, tasks []task) error {
+func (f filler) summarize(s *summary, tasks []task) error {
 	s.Repositories = len(tasks)
 	causes, repos := map[string]int{}, map[string]int{}
 	in := map[string]bool{}
@@ -305,11 +385,11 @@ func (c *collector) summarize(s *summary, tasks []task) error {
 		in[strings.ToLower(t.info.Name)], ids[t.info.ID] = true, true
 	}
 	q := store.Query{Since: s.Since, Limit: pageSize}
-	if c.now().Sub(s.Until) > time.Hour { // else what ended while the backfill went on belongs to it
+	if f.now().Sub(s.Until) > time.Hour { // else what ended while the backfill went on belongs to it
 		q.Until = s.Until
 	}
 	for {
-		page, err := c.db.Find(q)
+		page, err := f.db.Find(q)
 		if err != nil {
 			return stored(err)
 		}
@@ -329,7 +409,7 @@ func (c *collector) summarize(s *summary, tasks []task) error {
 		}
 		q.After = page[len(page)-1].ID
 	}
-	pending, err := c.db.DuePending(c.now().AddDate(10, 0, 0), 100000)
+	pending, err := f.db.DuePending(f.now().AddDate(10, 0, 0), 100000)
 	if err != nil {
 		return stored(err)
 	}
@@ -434,17 +514,6 @@ func (p *program) carryOut(ctx context.Context, config configs.Config, o order, 
 	if server != "" {
 		return askBackfill(ctx, server, o, tell)
 	}
-	rules, err := rulesOf(config, nil)
-	if err != nil {
-		return err
-	}
-	t, err := token(config)
-	if err != nil {
-		return err
-	}
-	if t == "" {
-		return errors.New("no token: give one in github.token_file, GITHUB_TOKEN or GH_TOKEN; it needs to read Actions and metadata")
-	}
 	db, err := store.Open(config.Store.Path)
 	if errors.Is(err, store.ErrLocked) {
 		server, unknown := listenURL(config.Web)
@@ -461,12 +530,11 @@ func (p *program) carryOut(ctx context.Context, config configs.Config, o order, 
 		return storeAdvice(err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	log := p.logger()
-	github, err := p.github(config, func(o *actions.Options) { o.Log = log })
+	e, err := p.newEstate(config, db, p.logger(), nil, nil)
 	if err != nil {
 		return err
 	}
-	return newCollector(github, db, rules, config.Collect, log).backfill(ctx, o, tell)
+	return filler{e, db, p.clock()}.backfill(ctx, o, tell)
 }
 
 var errEnds = errors.New("the service ends; the same command goes on once it is back")
@@ -474,11 +542,13 @@ var errEnds = errors.New("the service ends; the same command goes on once it is 
 // serveBackfill carries out the orders that askBackfill sends, one at a time.
 func (s *service) serveBackfill(w http.ResponseWriter, r *http.Request) {
 	refuse := func(code int, text string) { http.Error(w, text, code) }
-	if !s.config.Web.Admin {
+	config, estate := s.settings()
+	if !config.Web.Admin {
 		refuse(http.StatusForbidden, "web.admin is false in this service's configuration: it only answers, and does not backfill")
 		return
 	}
-	// A page in somebody's browser can send a form, but not JSON, to another site without being asked first.
+	// A page in somebody's browser can send a form, but not JSON, to another site without being asked first; newService refuses
+	// what a browser says comes from another site.
 	if r.Header.Get("Content-Type") != "application/json" {
 		refuse(http.StatusUnsupportedMediaType, "an order is application/json")
 		return
@@ -514,7 +584,7 @@ func (s *service) serveBackfill(w http.ResponseWriter, r *http.Request) {
 		_ = enc.Encode(n)
 		_ = answer.Flush()
 	}
-	if err := s.collect.backfill(ctx, o, tell); err != nil {
+	if err := (filler{estate, s.db, s.program.clock()}).backfill(ctx, o, tell); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}

@@ -18,8 +18,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/akkospace/pushdoctor"
-	"github.com/akkospace/pushdoctor/actions"
-	"github.com/akkospace/pushdoctor/classifier"
 	"github.com/akkospace/pushdoctor/configs"
 	"github.com/akkospace/pushdoctor/internal/fakegithub"
 	"github.com/akkospace/pushdoctor/store"
@@ -309,41 +307,78 @@ func TestBackfillRefuses(t *testing.T) {
 // BenchmarkBackfill reads 2,000 runs, of which one in seven failed, into a new store, over TCP.
 func BenchmarkBackfill(b *testing.B) {
 	const runs = 2000
+	world, o := fifths(runs, 7)
+	g := fakeGitHub(b, world, fakegithub.Options{PrimaryLimit: -1, PerMinute: 1 << 20})
+	b.ReportAllocs()
+	for b.Loop() {
+		fill(b, g, o, (runs+6)/7)
+	}
+	b.ReportMetric(float64(b.N)*runs/b.Elapsed().Seconds(), "runs/s")
+}
+
+// BenchmarkBackfillLatency reads 25,000 runs, of which one in five failed in one job, from a GitHub each of whose answers takes 40 ms
+// and that has no limits. "reached" is the share of what collect.workers could do if each always waited for an answer to one of the three requests that
+// a failed run takes: its jobs, the link to a log, and the log. "requests/failed" are those to the API, listing included.
+func BenchmarkBackfillLatency(b *testing.B) {
+	const (
+		runs    = 25_000
+		failed  = runs / 5
+		latency = 40 * time.Millisecond
+	)
+	world, o := fifths(runs, 5)
+	g := fakeGitHub(b, world, fakegithub.Options{PrimaryLimit: -1, PerMinute: 1 << 20, Latency: latency})
+	workers := configs.Default().Collect.Workers
+	for b.Loop() {
+		fill(b, g, o, failed)
+	}
+	ideal := time.Duration(failed) * 3 * latency / time.Duration(workers)
+	b.ReportMetric(float64(b.N)*float64(ideal)/float64(b.Elapsed()), "reached")
+	api := 0
+	for endpoint, n := range g.Stats().Requests {
+		if endpoint != "log_blob" {
+			api += n
+		}
+	}
+	b.ReportMetric(float64(api)/float64(b.N)/failed, "requests/failed")
+}
+
+// fifths is a repository with so many runs, one a minute, of which each nth failed in one job, and the order that reads them.
+func fifths(runs, nth int) (*fakegithub.World, order) {
 	w := fakegithub.NewWorld()
-	at := time.Now().Add(-100 * time.Hour)
+	at := time.Now().Add(-time.Duration(runs+100) * time.Minute)
 	for i := range runs {
 		j := fakegithub.Job{}
-		if i%7 == 0 {
+		if i%nth == 0 {
 			j = failed("build")
 		}
 		w.AddRun(pushdoctor.Run{Repository: "octo-lab/api", Workflow: "image.yml", CreatedAt: at.Add(time.Duration(i) * time.Minute)}, j)
 	}
-	g := fakeGitHub(b, w, fakegithub.Options{})
-	rules := classifier.Builtin()
-	o := order{Since: at, Until: at.Add(runs * time.Minute), Repositories: []string{"octo-lab/api"}}
-	b.ReportAllocs()
-	for b.Loop() {
-		db, err := store.Open(filepath.Join(b.TempDir(), "pushdoctor.db"))
-		if err != nil {
-			b.Fatal(err)
-		}
-		client, err := actions.New(actions.Options{URL: g.URL(), Token: testToken})
-		if err != nil {
-			b.Fatal(err)
-		}
-		c := newCollector(client, db, rules, configs.Default().Collect, slog.New(slog.DiscardHandler))
-		findings := 0
-		err = c.backfill(b.Context(), o, func(n notice) {
-			if n.Summary != nil {
-				findings = n.Summary.Findings
-			}
-		})
-		if err != nil || findings != (runs+6)/7 {
-			b.Fatalf("%d findings, %v", findings, err)
-		}
-		if err := db.Close(); err != nil {
-			b.Fatal(err)
-		}
+	return w, order{Since: at, Until: at.Add(time.Duration(runs) * time.Minute), Repositories: []string{"octo-lab/api"}}
+}
+
+// fill carries out the order into a new store.
+func fill(b *testing.B, g *fakegithub.Server, o order, want int) {
+	b.Helper()
+	db, err := store.Open(filepath.Join(b.TempDir(), "pushdoctor.db"))
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.ReportMetric(float64(b.N)*runs/b.Elapsed().Seconds(), "runs/s")
+	config := configs.Default()
+	config.GitHub.URL, config.GitHub.Token = g.URL(), configs.NewSecret(testToken)
+	e, err := (&program{}).newEstate(config, db, slog.New(slog.DiscardHandler), nil, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	findings := 0
+	err = filler{e, db, time.Now}.backfill(b.Context(), o, func(n notice) {
+		if n.Summary != nil {
+			findings = n.Summary.Findings
+		}
+	})
+	if err != nil || findings != want {
+		b.Fatalf("%d findings, %v", findings, err)
+	}
+	if err := db.Close(); err != nil {
+		b.Fatal(err)
+	}
 }

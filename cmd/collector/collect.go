@@ -30,6 +30,8 @@ const (
 	patience = 24 * time.Hour
 	// The list of runs lags behind what happens.
 	listLag = 2 * time.Minute
+	// Where so many runs are created that it matters how many are listed again, this much of them is, in case the list lags more.
+	listSlow = 10 * time.Minute
 	// A log that is missing for longer after its job's end never comes: 404 for good where the runner died.
 	missingFor = 15 * time.Minute
 	// A log that was told gone is asked for once more then: fresh logs are told gone now and then.
@@ -51,8 +53,10 @@ type collector struct {
 	workflow  func(repository, file, name string) // told of each workflow
 }
 
-func newCollector(github *actions.Client, db *store.DB, rules *classifier.Rules, config configs.Collect, log *slog.Logger) *collector {
-	return &collector{github: github, db: db, rules: rules, config: config, log: log, now: time.Now, slots: make(chan struct{}, config.Workers)}
+func newCollector(github *actions.Client, db *store.DB, rules *classifier.Rules, config configs.Config, log *slog.Logger) *collector {
+	return &collector{
+		github: github, db: db, rules: rules, config: config.Collect, log: log, now: time.Now, slots: make(chan struct{}, config.Collect.Workers),
+	}
 }
 
 // A progress says what became of one window of runs.
@@ -61,6 +65,8 @@ type progress struct {
 	name       string    // as GitHub spells it, likewise
 	runs, jobs int       // that were looked at, and those whose logs were asked for
 	results    results   // of these
+	listed     int       // runs, those included that were passed over
+	moved      bool      // GitHub told runs of another repository, or under another name
 	going      time.Time // creation of the oldest run that has not ended; zero: all have
 	failed     time.Time // creation of the oldest run that could not be read; zero: all could
 	err        error     // the first one; the other runs were read
@@ -71,49 +77,99 @@ type results map[store.Result]int
 
 // A pass says how the runs of a window are gone through.
 type pass struct {
-	want   func(pushdoctor.Run) bool // passes over the runs that it refuses; nil wants all
-	again  bool                      // lists the jobs of runs that were counted too: another configuration may have left some out
-	looked func(progress)            // is told after each run, one call at a time; nil for none
+	want    func(pushdoctor.Run) bool // passes over the runs that it refuses; nil wants all
+	again   bool                      // lists the jobs of runs that were counted too: another configuration may have left some out
+	settled bool                      // all that the window listed last was dealt with
+	id      int64                     // of the repository, if it is known: runs of another one are not its own
+	looked  func(progress)            // is told after each run, one call at a time; nil for none
 }
 
-// poll reads what has ended in a repository since the last poll, and sweeps for late re-runs if it is asked to.
-func (c *collector) poll(ctx context.Context, name string, sweep bool) (done progress, err error) {
-	info, err := c.github.Repository(ctx, name)
-	if err != nil {
-		return progress{}, err
+// A slice is a window that is asked again and again.
+type slice struct {
+	actions.Window
+	settled bool // all that it listed was dealt with: while GitHub says that it has not changed, there is nothing to do
+	listed  int  // runs, when it was last read
+}
+
+// A watch is one repository that is polled, and what is remembered of it from poll to poll. What is lost with it costs
+// requests, no more.
+type watch struct {
+	name  string // as the configuration or GitHub's list has it
+	info  actions.RepositoryInfo
+	asked time.Time // when GitHub told info; zero: it is to be asked again
+
+	newest slice
+	older  []slice   // of the sweep that is under way or was the last one, in the order in which they are asked
+	next   int       // of them
+	began  time.Time // the sweep
+	swept  bool      // one sweep has come to its end
+	pause  time.Time // until then no sweep goes on, since it met an error
+}
+
+// again is when a repository is looked at anew that is told by its list of runs alone.
+const again = 6 * time.Hour
+
+// acquaint asks GitHub about the repository where that is due, and makes it live in the store at its first good poll. since is
+// where its reading begins.
+func (c *collector) acquaint(ctx context.Context, w *watch) (repo store.Repository, since time.Time, err error) {
+	if w.asked.IsZero() || c.github.Date().Sub(w.asked) >= again {
+		info, err := c.github.Repository(ctx, w.name)
+		if err != nil {
+			w.asked = time.Time{}
+			return store.Repository{}, since, err
+		}
+		if info.ID != w.info.ID {
+			w.newest, w.older = slice{}, nil
+		}
+		w.info, w.asked = info, c.github.Date()
 	}
-	defer func() { done.repository, done.name = info.ID, info.Name }()
-	// GitHub's clock: ours may be wrong, and these times are compared with those of runs.
-	now := c.github.Date()
-	repo, known, err := c.db.Repository(info.ID)
+	repo, known, err := c.db.Repository(w.info.ID)
 	if err != nil {
-		return progress{}, err
+		return repo, since, stored(err)
 	}
 	started := repo.LiveSince
 	if started.IsZero() {
-		started = now
+		started = c.github.Date() // ours may be wrong, and this is compared with the times of runs
 	}
-	floor := started.Add(-time.Duration(c.config.Lookback))
-	from := floor
-	if through := repo.Cursor.Through; !through.IsZero() {
-		// Whole hours keep the list's address, and one that has not changed costs nothing.
-		from = through.Truncate(time.Hour)
+	since = started.Add(-time.Duration(c.config.Lookback))
+	if known && !repo.LiveSince.IsZero() && repo.Name == w.info.Name {
+		return repo, since, nil
 	}
-	if !known || repo.LiveSince.IsZero() || repo.Name != info.Name {
-		// The list is asked for first: a repository whose runs cannot be read is not live.
-		if _, err := c.github.Count(ctx, info.Name, actions.Window{From: from}); err != nil {
-			return progress{}, err
+	// The list is asked for first: a repository whose runs cannot be read is not live.
+	if _, err := c.github.Count(ctx, w.info.Name, actions.Window{From: since}); err != nil {
+		return repo, since, err
+	}
+	repo.ID, repo.Name, repo.LiveSince = w.info.ID, w.info.Name, started
+	return repo, since, stored(c.db.PutRepository(repo))
+}
+
+const (
+	// A list of more runs than this is asked for from a later time on as soon as may be; a shorter one stays as it is for a
+	// day, since a list whose address and content stay the same costs nothing.
+	manyRuns = 50
+	pageful  = 100 // are listed by one request
+	// The cursor is written when it has come so far: after a restart a little is listed again, and nothing is read twice.
+	cursorStep = 10 * time.Minute
+)
+
+// poll reads what has ended in a repository since the last poll, and of the sweep for late re-runs what is due.
+func (c *collector) poll(ctx context.Context, w *watch) (done progress, err error) {
+	repo, since, err := c.acquaint(ctx, w)
+	if err != nil {
+		return progress{}, err
+	}
+	now := c.github.Date()
+	if w.newest.From.IsZero() {
+		w.newest.From = since
+		if through := repo.Cursor.Through; !through.IsZero() {
+			w.newest.From = through.Truncate(time.Hour)
 		}
-		repo.ID, repo.Name, repo.LiveSince = info.ID, info.Name, started
-		if err := c.db.PutRepository(repo); err != nil {
-			return progress{}, err
-		}
 	}
-	done = c.window(ctx, info.Name, actions.Window{From: from}, pass{})
+	done = c.slice(ctx, w, &w.newest, nil)
+	done.repository, done.name = w.info.ID, w.info.Name
 	if stops(done.err) {
 		return done, done.err
 	}
-	var cursor pushdoctor.Cursor
 	through := now.Add(-listLag)
 	if old := now.Add(-patience); !done.going.IsZero() && done.going.Before(old) {
 		through = old
@@ -123,28 +179,77 @@ func (c *collector) poll(ctx context.Context, name string, sweep bool) (done pro
 	if old := now.Add(-sweepOverlap); !done.failed.IsZero() && done.failed.Before(old) {
 		done.failed = old // the sweep goes on asking for it
 	}
-	if through = earlier(through, done.failed); through.Sub(repo.Cursor.Through) >= time.Minute {
-		cursor.Through = through
+	through = earlier(through, done.failed)
+	if through.Sub(repo.Cursor.Through) >= cursorStep {
+		done.err = errors.Join(done.err, stored(c.db.Advance(repo.ID, pushdoctor.Cursor{Through: through})))
 	}
-	if sweep {
-		late := floor
-		if swept := repo.Cursor.Swept.Add(-sweepOverlap); swept.After(late) {
-			late = swept
-		}
-		w := actions.Window{From: now.Add(-sweepBack - sweepOverlap).Truncate(time.Hour), To: from}
-		var swept progress
-		if w.From.Before(w.To) { // else the poll has asked for all of it
-			swept = c.window(ctx, info.Name, w, pass{want: func(r pushdoctor.Run) bool { return !r.UpdatedAt.Before(late) }})
-		}
-		if swept.err == nil {
-			cursor.Swept = now
-		}
-		done.runs, done.jobs, done.err = done.runs+swept.runs, done.jobs+swept.jobs, errors.Join(done.err, swept.err)
+	from := through.Truncate(time.Hour)
+	if w.newest.listed > pageful {
+		from = through.Add(-listSlow).Truncate(time.Minute)
 	}
-	if cursor != (pushdoctor.Cursor{}) {
-		done.err = errors.Join(done.err, c.db.Advance(info.ID, cursor))
+	if from.After(w.newest.From) && (w.newest.listed > manyRuns || through.Sub(w.newest.From) > 24*time.Hour) {
+		w.newest = slice{Window: actions.Window{From: from}}
 	}
+	late := since
+	if swept := repo.Cursor.Swept.Add(-sweepOverlap); swept.After(late) {
+		late = swept
+	}
+	swept := c.sweep(ctx, w, repo, now, late)
+	done.runs, done.jobs, done.err = done.runs+swept.runs, done.jobs+swept.jobs, errors.Join(done.err, swept.err)
 	return done, done.err
+}
+
+// slice goes through a window of the watch's repository.
+func (c *collector) slice(ctx context.Context, w *watch, s *slice, want func(pushdoctor.Run) bool) progress {
+	done := c.window(ctx, w.info.Name, s.Window, pass{want: want, settled: s.settled, id: w.info.ID})
+	if done.moved {
+		w.asked = time.Time{} // renamed, or another one under the name
+	}
+	if !s.settled || done.listed > 0 {
+		s.listed = done.listed
+	}
+	s.settled = done.err == nil && done.going.IsZero() && done.failed.IsZero() && !done.moved
+	return done
+}
+
+// sweepPart is how long a slice of a sweep is: each costs a request in collect.sweep, since an App's token is another one by then.
+const sweepPart = 14 * 24 * time.Hour
+
+// sweep asks for the runs of the last 30 days in which something happened since late. The first sweep of a process is one round of
+// all slices. After that each slice comes once in collect.sweep, one after the other.
+func (c *collector) sweep(ctx context.Context, w *watch, repo store.Repository, now, late time.Time) (done progress) {
+	if w.began.IsZero() || w.next == len(w.older) {
+		w.began, w.next, w.older = now, 0, w.slices(now)
+	}
+	for ; w.next < len(w.older); w.next++ {
+		due := w.began.Add(time.Duration(c.config.Sweep) / time.Duration(len(w.older)) * time.Duration(w.next+1))
+		if now.Before(w.pause) || w.swept && now.Before(due) {
+			return done
+		}
+		part := c.slice(ctx, w, &w.older[w.next], func(r pushdoctor.Run) bool { return !r.UpdatedAt.Before(late) })
+		done.runs, done.jobs, done.err = done.runs+part.runs, done.jobs+part.jobs, part.err
+		if part.err != nil {
+			w.pause = now.Add(sweepAgain)
+			return done
+		}
+	}
+	if !w.swept || len(w.older) > 0 {
+		done.err = stored(c.db.Advance(repo.ID, pushdoctor.Cursor{Swept: w.began}))
+	}
+	w.swept = true
+	return done
+}
+
+// slices returns the slices of a sweep. They lie where they lay, so that lists that have not changed cost nothing.
+func (w *watch) slices(now time.Time) (all []slice) {
+	for from := now.Add(-sweepBack - sweepOverlap).Truncate(sweepPart); from.Before(w.newest.From); from = from.Add(sweepPart) {
+		s := slice{Window: actions.Window{From: from, To: from.Add(sweepPart - time.Second)}}
+		if i := slices.IndexFunc(w.older, func(old slice) bool { return old.Window == s.Window }); i >= 0 {
+			s = w.older[i]
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // errList marks an error of the list of runs itself: there may be more runs than were told.
@@ -172,33 +277,37 @@ func (c *collector) window(ctx context.Context, name string, w actions.Window, p
 		g    errgroup.Group
 	)
 	g.SetLimit(c.config.Workers)
-	for run, err := range c.github.Runs(ctx, name, w, false) {
+	ended := ended{db: c.db}
+	for run, err := range c.github.Runs(ctx, name, w, p.settled) {
 		mu.Lock()
 		if err != nil {
 			done.err = fmt.Errorf("%w: %w", errList, err)
+		} else {
+			done.listed++
+			done.moved = done.moved || run.Repository != name || p.id != 0 && run.RepositoryID != p.id
 		}
 		end := stops(done.err)
 		mu.Unlock()
 		if end {
 			break
 		}
-		if p.want != nil && !p.want(run) {
+		if p.id != 0 && run.RepositoryID != p.id || p.want != nil && !p.want(run) {
 			continue
 		}
 		g.Go(func() error {
-			read, err := results(nil), errGoing
-			if run.Status == "completed" {
-				read, err = c.run(ctx, run, p.again)
-			}
+			read, attempts, err := c.look(ctx, run, p.again)
 			mu.Lock()
 			defer mu.Unlock()
+			if e := ended.add(attempts); e != nil {
+				err = e
+			}
 			done.runs++
 			for result, n := range read {
 				done.jobs += n
 				done.results[result] += n
 			}
 			switch {
-			case errors.Is(err, errGoing):
+			case errors.Is(err, errGoing) && !stops(err):
 				done.going = earlier(done.going, run.CreatedAt)
 			case err != nil:
 				done.failed = earlier(done.failed, run.CreatedAt)
@@ -213,7 +322,45 @@ func (c *collector) window(ctx context.Context, name string, w actions.Window, p
 		})
 	}
 	_ = g.Wait() // it returns none
+	if err := ended.count(); err != nil {
+		done.err = err
+	}
 	return done
+}
+
+// ended are attempts of runs whose jobs have been dealt with, and which are counted together: most runs of a window are green, and
+// one write to the disk for each would take longer than all else.
+type ended struct {
+	db   *store.DB
+	runs []pushdoctor.Run
+}
+
+// countTogether attempts are what a break-off may leave uncounted: their jobs are listed again then, and nothing is read twice.
+const countTogether = 100
+
+func (e *ended) add(runs []pushdoctor.Run) error {
+	e.runs = append(e.runs, runs...)
+	if len(e.runs) < countTogether {
+		return nil
+	}
+	return e.count()
+}
+
+func (e *ended) count() error {
+	runs := e.runs
+	e.runs = nil
+	for len(runs) > 0 {
+		repo := runs[0].RepositoryID
+		n := slices.IndexFunc(runs, func(r pushdoctor.Run) bool { return r.RepositoryID != repo })
+		if n < 0 {
+			n = len(runs)
+		}
+		if err := e.db.CountRuns(repo, runs[:n]); err != nil {
+			return stored(err)
+		}
+		runs = runs[n:]
+	}
+	return nil
 }
 
 // earlier returns the earlier time, of those that are not zero.
@@ -230,21 +377,77 @@ var errGoing = errors.New("not ended")
 // settled is how long after a run's end a job without an end is taken for a lag of GitHub's list.
 const settled = time.Hour
 
-// run reads the executions of a run that has ended, and counts its attempts when that is done. It returns how the logs
-// were read that it asked for.
-func (c *collector) run(ctx context.Context, run pushdoctor.Run, again bool) (results, error) {
-	if !again {
+// run reads the executions of a run, and counts its attempts when that is done.
+func (c *collector) run(ctx context.Context, run pushdoctor.Run) error {
+	_, attempts, err := c.look(ctx, run, false)
+	return errors.Join(err, stored(c.db.CountRuns(run.RepositoryID, attempts)))
+}
+
+// look reads the executions of a run. It returns how the logs were read that it asked for, and the attempts that are to be
+// counted. Of a run that is going again it reads the attempts before; errGoing says that the newest one is to come.
+func (c *collector) look(ctx context.Context, run pushdoctor.Run, again bool) (read results, attempts []pushdoctor.Run, err error) {
+	going := run.Status != "completed"
+	if !again && !going {
 		if counted, err := c.db.CountedRun(run); counted || err != nil {
-			return nil, stored(err)
+			return nil, nil, stored(err)
 		}
 	}
 	if !matches(c.config.Workflows, run.Workflow) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if c.workflow != nil && run.Workflow != "other" {
 		c.workflow(run.Repository, run.Workflow, run.WorkflowName)
 	}
-	attempts := []pushdoctor.Run{run}
+	attempts, err = c.before(ctx, run)
+	if err != nil {
+		return nil, nil, err
+	}
+	if going && len(attempts) == 0 {
+		return nil, nil, errGoing
+	}
+	if c.worthListing(run) {
+		if read, err = c.jobs(ctx, run, going); err != nil {
+			return read, nil, err
+		}
+	}
+	if going {
+		return read, attempts, errGoing
+	}
+	return read, append(attempts, run), nil
+}
+
+// jobs reads the wanted jobs of a run that have ended and were not read.
+func (c *collector) jobs(ctx context.Context, run pushdoctor.Run, going bool) (results, error) {
+	jobs, err := c.github.Jobs(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	read := results{}
+	for _, job := range jobs {
+		if job.CompletedAt.IsZero() && !going && c.github.Date().Sub(run.UpdatedAt) < settled {
+			return read, errGoing
+		}
+		if !c.wanted(job) {
+			continue
+		}
+		known, err := c.db.Known(job.Execution(), job.JobID)
+		if err != nil {
+			return read, stored(err)
+		}
+		if known {
+			continue
+		}
+		result, err := c.read(ctx, job, 0)
+		if err != nil {
+			return read, err
+		}
+		read[result]++
+	}
+	return read, nil
+}
+
+// before returns the attempts before the run's newest one that were not counted.
+func (c *collector) before(ctx context.Context, run pushdoctor.Run) (attempts []pushdoctor.Run, err error) {
 	for n := 1; n < run.Attempt; n++ {
 		before := run
 		before.Attempt = n
@@ -262,34 +465,7 @@ func (c *collector) run(ctx context.Context, run pushdoctor.Run, again bool) (re
 		}
 		attempts = append(attempts, a)
 	}
-	read := results{}
-	if c.worthListing(run) {
-		jobs, err := c.github.Jobs(ctx, run)
-		if err != nil {
-			return nil, err
-		}
-		for _, job := range jobs {
-			if job.CompletedAt.IsZero() && c.github.Date().Sub(run.UpdatedAt) < settled {
-				return read, errGoing
-			}
-			if !c.wanted(job) {
-				continue
-			}
-			known, err := c.db.Known(job.Execution(), job.JobID)
-			if err != nil {
-				return read, stored(err)
-			}
-			if known {
-				continue
-			}
-			result, err := c.read(ctx, job, 0)
-			if err != nil {
-				return read, err
-			}
-			read[result]++
-		}
-	}
-	return read, stored(c.db.CountRuns(run.RepositoryID, attempts))
+	return attempts, nil
 }
 
 // errStore marks an error of the store: GitHub is not to blame, and asking again does not help.
@@ -436,14 +612,17 @@ func (c *collector) give(job pushdoctor.Job, result store.Result, reason string)
 // refusedFor is how long a log waits that the token may not read, before it is asked for again.
 const refusedFor = 10 * time.Minute
 
-// late reads the logs that are due to be asked for again. Those of a repository that may not be read do not stand in the way of
-// the others: they wait for longer.
-func (c *collector) late(ctx context.Context) error {
-	due, err := c.db.DuePending(c.now(), 100)
+// late reads the logs that are due to be asked for again, of the repositories that mine says are this collector's. Those of a
+// repository that may not be read do not stand in the way of the others: they wait for longer.
+func (c *collector) late(ctx context.Context, mine func(id int64) bool) error {
+	due, err := c.db.DuePending(c.now(), 0)
 	if err != nil {
 		return stored(err)
 	}
 	for _, p := range due {
+		if !mine(p.Job.RepositoryID) {
+			continue
+		}
 		_, err := c.read(ctx, p.Job, p.Tries)
 		if errors.Is(err, actions.ErrForbidden) {
 			p.Due = c.now().Add(refusedFor)
@@ -454,88 +633,4 @@ func (c *collector) late(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// repositories returns the names that the patterns stand for, sorted, and by pattern why the names of some are not known.
-func repositories(ctx context.Context, github *actions.Client, patterns []string) (names []string, faults map[string]error) {
-	faults = map[string]error{}
-	lists := map[string][]actions.RepositoryInfo{}
-	for _, p := range patterns {
-		if strings.HasPrefix(p, "!") {
-			continue
-		}
-		owner, repo, _ := strings.Cut(p, "/")
-		if !strings.Contains(repo, "*") {
-			names = append(names, p)
-			continue
-		}
-		if _, ok := lists[owner]; !ok {
-			list, err := github.Repositories(ctx, owner)
-			if err != nil {
-				faults[p] = err
-			}
-			lists[owner] = list
-		}
-		for _, info := range lists[owner] {
-			// Nothing runs in an archived repository.
-			if !info.Archived && like(p, info.Name) {
-				names = append(names, info.Name)
-			}
-		}
-	}
-	names = slices.DeleteFunc(names, func(name string) bool {
-		return slices.ContainsFunc(patterns, func(p string) bool { return strings.HasPrefix(p, "!") && like(p[1:], name) })
-	})
-	slices.SortFunc(names, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	return slices.CompactFunc(names, strings.EqualFold), faults
-}
-
-// like reports whether the pattern matches the name; GitHub does not tell upper from lower case.
-func like(pattern, name string) bool {
-	ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(name))
-	return ok && err == nil
-}
-
-// reasonOf is the label of an error of collecting.
-func reasonOf(err error) string {
-	for _, r := range []struct {
-		err    error
-		reason string
-	}{
-		{actions.ErrUnauthorized, "unauthorized"},
-		{actions.ErrForbidden, "forbidden"},
-		{actions.ErrActionsOff, "actions_off"},
-		{actions.ErrNotFound, "not_found"},
-		{actions.ErrNotJSON, "not_json"},
-		{actions.ErrRateLimited, "rate_limited"},
-		{actions.ErrTooManyRuns, "too_many_runs"},
-		{actions.ErrUnavailable, "unavailable"},
-		{errStore, "store"},
-	} {
-		if errors.Is(err, r.err) {
-			return r.reason
-		}
-	}
-	return "other"
-}
-
-// advice says what to do about an error of collecting, for the page and the log.
-func advice(err error) string {
-	switch reasonOf(err) {
-	case "unauthorized":
-		return "GitHub refuses the token: give a valid one in github.token_file or GITHUB_TOKEN"
-	case "forbidden":
-		return "the token may not read this repository's Actions: it needs Actions: read and Metadata: read"
-	case "actions_off":
-		return "Actions are turned off in this repository: take it out of repositories, or turn them on"
-	case "not_found":
-		return "GitHub does not know the repository, or hides it from this token: check the name and the token's repositories"
-	case "not_json":
-		return "something else than GitHub answers: check github.url and the proxy"
-	case "rate_limited":
-		return "GitHub's rate limit is used up: give the token fewer tasks, or raise collect.interval"
-	case "unavailable":
-		return "GitHub does not answer: pushdoctor tries again"
-	}
-	return err.Error()
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/akkospace/pushdoctor"
-	"github.com/akkospace/pushdoctor/actions"
 	"github.com/akkospace/pushdoctor/configs"
 	"github.com/akkospace/pushdoctor/internal/fakegithub"
 	"github.com/akkospace/pushdoctor/samples"
@@ -162,13 +161,27 @@ type running struct {
 	ended  chan error
 }
 
+// program is a program whose clock and whose way to GitHub are the lab's.
+func (l *lab) program() *program {
+	p := &program{stdout: &l.said, stderr: &guard{w: &l.said, plain: true}, now: func() time.Time { return time.Now().Add(l.ahead) }}
+	if l.detour != nil {
+		p.transport = transport{l.detour, http.DefaultTransport}
+	}
+	return p
+}
+
 // serve starts the service as `pushdoctor serve` does.
 func (l *lab) serve() *running {
 	l.t.Helper()
-	p := &program{stderr: &guard{w: &l.said, plain: true}}
+	p := l.program()
 	s, err := p.newService(l.config, l.config.Store.Path)
 	if err != nil {
 		l.t.Fatal(err)
+	}
+	s.load = func() (configs.Config, error) {
+		checked := l.config
+		checked.GitHub.URL = configs.Default().GitHub.URL // that of the lab is http
+		return l.config, checked.Validate()
 	}
 	// A bubble's time stands while something waits for the network.
 	if err := s.listener.Close(); err != nil {
@@ -176,14 +189,6 @@ func (l *lab) serve() *running {
 	}
 	in := &pipes{made: make(chan net.Conn), closed: make(chan struct{})}
 	s.listener = in
-	if l.detour != nil {
-		s.github, err = p.github(l.config, func(o *actions.Options) { o.Transport = transport{l.detour, http.DefaultTransport} })
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		s.collect.github = s.github
-	}
-	s.collect.now = func() time.Time { return time.Now().Add(l.ahead) }
 	ctx, cancel := context.WithCancel(l.t.Context())
 	r := &running{service: s, t: l.t, cancel: cancel, ended: make(chan error, 1)}
 	r.client = &http.Client{Transport: &http.Transport{DialContext: in.dial, DisableKeepAlives: true}}
@@ -232,7 +237,7 @@ func (r *running) metric(series string) string {
 // backfill does what `pushdoctor backfill` does, and wants it to end well.
 func (l *lab) backfill(since, until time.Time) {
 	l.t.Helper()
-	p := &program{stdout: &l.said, stderr: &guard{w: &l.said, plain: true}}
+	p := l.program()
 	o := order{Since: since, Until: until, Repositories: l.config.Repositories}
 	if err := p.backfill(l.t.Context(), l.config, o, "", ""); err != nil {
 		l.t.Errorf("backfill from %s to %s: %v", since, until, err)
@@ -550,7 +555,7 @@ func TestCursor(t *testing.T) {
 			time.Sleep(time.Until(begin.Add(test.after)))
 			synctest.Wait()
 			if test.through.IsZero() {
-				test.through = time.Now().Add(-listLag - 2*time.Minute)
+				test.through = time.Now().Add(-listLag - cursorStep - 2*time.Minute)
 			}
 			repo := s.repository(repoA)
 			if through := repo.Cursor.Through; through.Before(test.through) || test.state != "" && !through.Equal(test.through) {

@@ -43,8 +43,9 @@ const (
 
 // watchedSince makes the repositories live from then on, so that the counters hold something to look at.
 func (s *service) watchedSince(ctx context.Context, then time.Time) error {
-	for _, name := range s.config.Repositories {
-		info, err := s.github.Repository(ctx, name)
+	config, estate := s.settings()
+	for _, name := range config.Repositories {
+		info, err := estate.token.github.Repository(ctx, name)
 		if err != nil {
 			return err
 		}

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -62,6 +64,8 @@ type program struct {
 	stdout     io.Writer
 	stderr     *guard
 	configFile string
+	now        func() time.Time  // nil: the machine's clock
+	transport  http.RoundTripper // to GitHub; nil: the network
 }
 
 // env returns the value of an environment variable, "" where it is not set.

@@ -8,13 +8,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
-	"slices"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,16 +37,13 @@ push of an image, and serves metrics for Prometheus (/metrics), a page (/), JSON
 (/api/v1/findings) and health (/-/healthy, /-/ready).
 
 It needs a token that may read Actions and metadata of the repositories, in
-github.token_file or GITHUB_TOKEN. SIGTERM or Ctrl-C ends it; a restart goes on where it
-was, counters included.`,
+github.token_file or GITHUB_TOKEN, or a GitHub App that is installed on them. SIGTERM or
+Ctrl-C ends it; a restart goes on where it was, counters included. SIGHUP reads the
+configuration anew; one that is at fault changes nothing.`,
 		Example: "  pushdoctor serve --config pushdoctor.yaml\n  GITHUB_TOKEN=$(gh auth token) pushdoctor serve --repositories octo-lab/api",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			config, err := p.config(flags)
-			if err != nil {
-				return err
-			}
-			return p.serve(c.Context(), config)
+			return p.serve(c.Context(), func() (configs.Config, error) { return p.config(flags) })
 		},
 	}
 	keyFlags(c, flags)
@@ -67,50 +64,65 @@ func keyFlags(c *cobra.Command, flags map[string]string) {
 	}
 }
 
-func (p *program) serve(ctx context.Context, config configs.Config) error {
-	if len(config.Repositories) == 0 {
-		return errors.New("nothing to watch: name repositories in the configuration, with --repositories or in PUSHDOCTOR_REPOSITORIES")
-	}
-	t, err := token(config)
+func (p *program) serve(ctx context.Context, load func() (configs.Config, error)) error {
+	config, err := load()
 	if err != nil {
 		return err
-	}
-	if t == "" {
-		return errors.New("no token: give one in github.token_file, GITHUB_TOKEN or GH_TOKEN; it needs to read Actions and metadata")
 	}
 	s, err := p.newService(config, config.Store.Path)
 	if err != nil {
 		return err
 	}
-	return s.run(ctx, nil)
+	s.load = load
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	return s.run(ctx, func(ctx context.Context) error {
+		for {
+			select {
+			case <-hangups:
+				_ = s.reload(ctx) // it has said what there is to say
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
 }
 
 // A service is all that serve needs; the demonstration runs it too.
 type service struct {
-	config   configs.Config
+	program  *program
+	load     func() (configs.Config, error) // reads the configuration anew; nil: it stays as it is
 	db       *store.DB
-	github   *actions.Client
-	collect  *collector
 	exporter *exporter.Exporter
 	handler  http.Handler
 	listener net.Listener
 	log      *slog.Logger
+	reloads  chan chan error // each wants the configuration to be read anew, and is told why that changed nothing
 
 	backfilling sync.Mutex // held while an order is carried out, and for good once run ends
 
 	mu        sync.Mutex // guards what follows
-	refused   bool       // GitHub refused the token when it was last asked
+	config    configs.Config
+	estate    *estate
+	refused   map[string]bool // by credential: GitHub refused it when it was last asked
 	collected time.Time
-	faults    map[string]string       // by repository or pattern as configured: why it cannot be read
+	faults    map[string]string    // by repository or pattern as configured: why it cannot be read
+	readers   map[int64]*collector // by repository: who reads it
+	watching  map[int64]string     // by repository: under which name it is watched
+	late      backlog
+	down      time.Time               // until then nothing is read, since the store could not be written
 	breakOff  context.CancelCauseFunc // ends the order that is being carried out; nil before the first
 }
 
 // newService opens the store in a file, and the listener.
 func (p *program) newService(config configs.Config, file string) (s *service, err error) {
-	s = &service{config: config, log: p.logger(), faults: map[string]string{}}
-	rules, err := rulesOf(config, nil)
-	if err != nil {
-		return nil, err
+	s = &service{
+		program: p, config: config, log: p.logger(), reloads: make(chan chan error), refused: map[string]bool{},
+		faults: map[string]string{}, readers: map[int64]*collector{}, watching: map[int64]string{},
+	}
+	if len(config.Repositories) == 0 {
+		return nil, errNothing
 	}
 	s.db, err = store.Open(file)
 	if err != nil {
@@ -127,40 +139,52 @@ func (p *program) newService(config configs.Config, file string) (s *service, er
 	s.exporter = exporter.New(registry, s.db, exporter.Options{
 		Version: version, Revision: commit, MaxSeries: config.Metrics.MaxSeries, Birth: time.Duration(config.Metrics.Birth), Now: time.Now,
 	})
-	s.github, err = p.github(config, func(o *actions.Options) {
-		o.Log = s.log
-		o.UserAgent = "pushdoctor/" + version
-		o.Observe = func(x actions.Exchange) {
-			s.exporter.Exchange(x.Endpoint, x.Code, x.Credential, x.Resource, x.Limit, x.Remaining, x.Reset, x.Duration)
-			if x.Credential == "token" && x.Code != 0 {
-				s.mu.Lock()
-				switch {
-				case x.Code == http.StatusUnauthorized:
-					s.refused = true
-				case x.Code < 400, x.Code == http.StatusNotFound:
-					s.refused = false // GitHub answers 403 to a bad token after some 401
-				}
-				s.mu.Unlock()
-			}
-		}
-	})
-	if err != nil {
+	if s.estate, err = s.newEstate(config); err != nil {
 		return nil, err
 	}
-	s.collect = newCollector(s.github, s.db, rules, config.Collect, s.log)
-	s.collect.diagnosed = s.exporter.Diagnosed
-	s.collect.workflow = s.exporter.Workflow
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/backfill", s.serveBackfill)
-	s.handler = mux
+	mux.HandleFunc("POST /-/reload", s.serveReload)
 	mux.Handle("/", web.Handler(web.Options{
 		Store: s.db, Metrics: exporter.Handler(registry, s.log), Status: s.status, Version: version, Now: time.Now, Log: s.log,
 	}))
+	// A page of another site that somebody looks at may send what this one's could.
+	s.handler = http.NewCrossOriginProtection().Handler(mux)
 	s.listener, err = net.Listen("tcp", config.Web.ListenAddress)
 	if err != nil {
 		return nil, fmt.Errorf("web.listen_address: %w", err)
 	}
 	return s, nil
+}
+
+// errNothing: the configuration names no repository.
+var errNothing = errors.New("nothing to watch: name repositories in the configuration, with --repositories or in PUSHDOCTOR_REPOSITORIES")
+
+// newEstate logs in as the configuration says. The metrics and the page are told of each exchange.
+func (s *service) newEstate(config configs.Config) (*estate, error) {
+	version, _ := buildInfo()
+	return s.program.newEstate(config, s.db, s.log, func(o *actions.Options) {
+		o.UserAgent = "pushdoctor/" + version
+		o.Observe = s.observe
+	}, func(c *collector) {
+		c.diagnosed = s.exporter.Diagnosed
+		c.workflow = s.exporter.Workflow
+	})
+}
+
+func (s *service) observe(x actions.Exchange) {
+	s.exporter.Exchange(x.Endpoint, x.Code, x.Credential, x.Resource, x.Limit, x.Remaining, x.Reset, x.Duration)
+	if x.Credential == "" || x.Code == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case x.Code == http.StatusUnauthorized:
+		s.refused[x.Credential] = true
+	case x.Code < 400, x.Code == http.StatusNotFound:
+		delete(s.refused, x.Credential) // GitHub answers 403 to a bad token after some 401
+	}
 }
 
 // storeAdvice says what to do about a store that cannot be opened.
@@ -184,7 +208,14 @@ func (s *service) close() error { return errors.Join(s.listener.Close(), s.db.Cl
 func (s *service) status() web.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return web.Status{TokenRefused: s.refused, Collected: s.collected, Faults: maps.Clone(s.faults)}
+	return web.Status{TokenRefused: len(s.refused) > 0, Collected: s.collected, Faults: maps.Clone(s.faults)}
+}
+
+// settings is the configuration in force, and who reads by it.
+func (s *service) settings() (configs.Config, *estate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.config, s.estate
 }
 
 // scheme is how the service is spoken to: its web configuration may hold TLS, or users alone.
@@ -201,7 +232,8 @@ func (s *service) url() string {
 	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsUnspecified() {
 		host = "localhost"
 	}
-	return scheme(s.config.Web) + "://" + net.JoinHostPort(host, port)
+	config, _ := s.settings()
+	return scheme(config.Web) + "://" + net.JoinHostPort(host, port)
 }
 
 // run serves and collects until ctx ends, and closes all that the service holds. started is called once it listens; nil
@@ -209,15 +241,15 @@ func (s *service) url() string {
 func (s *service) run(ctx context.Context, started func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, s.endOrder)()
+	config, _ := s.settings()
 	g.Go(func() error {
-		if err := web.Serve(ctx, s.listener, s.handler, s.config.Web.ConfigFile, s.log); err != nil {
+		if err := web.Serve(ctx, s.listener, s.handler, config.Web.ConfigFile, s.log); err != nil {
 			return fmt.Errorf("web: %w", err)
 		}
 		return nil
 	})
-	s.log.InfoContext(ctx, "pushdoctor serves", "address", s.url(), "store", s.config.Store.Path)
-	g.Go(func() error { return s.watchAll(ctx) })
-	g.Go(func() error { return s.lateReads(ctx) })
+	s.log.InfoContext(ctx, "pushdoctor serves", "address", s.url(), "store", config.Store.Path)
+	g.Go(func() error { return s.collect(ctx) })
 	g.Go(func() error { return s.prune(ctx) })
 	if started != nil {
 		g.Go(func() error { return started(ctx) })
@@ -230,6 +262,110 @@ func (s *service) run(ctx context.Context, started func(context.Context) error) 
 	return errors.Join(err, s.db.Close())
 }
 
+// collect reads what the configuration in force names until ctx ends, and begins anew when another one comes into force.
+func (s *service) collect(ctx context.Context) error {
+	for {
+		own, stop := context.WithCancel(ctx)
+		var watching sync.WaitGroup
+		config, estate := s.settings()
+		watching.Go(func() { s.watchAll(own, config, estate) })
+		err := s.renewed(ctx)
+		stop()
+		watching.Wait()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// renewed waits until another configuration is in force, or returns ctx's error.
+func (s *service) renewed(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case answer := <-s.reloads:
+			err := s.renew()
+			s.exporter.Reloaded(err == nil)
+			answer <- err
+			if err == nil {
+				s.log.InfoContext(ctx, "the configuration was read anew")
+				return nil
+			}
+			s.log.ErrorContext(ctx, "the configuration stays as it was", "err", err)
+		}
+	}
+}
+
+// renew puts the configuration into force as it is now. An error says why the one before stays.
+func (s *service) renew() error {
+	if s.load == nil {
+		return errors.New("this service has no configuration to read anew")
+	}
+	config, err := s.load()
+	if err != nil {
+		return err
+	}
+	before, _ := s.settings()
+	if keys := fixed(before, config); len(keys) > 0 {
+		return fmt.Errorf("%s cannot change while the service runs: restart it", strings.Join(keys, ", "))
+	}
+	if len(config.Repositories) == 0 {
+		return errNothing
+	}
+	estate, err := s.newEstate(config)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config, s.estate = config, estate
+	clear(s.refused)
+	return nil
+}
+
+// fixed are the keys in which two configurations differ that are read at the start only.
+func fixed(a, b configs.Config) (keys []string) {
+	for _, k := range []struct {
+		key  string
+		same bool
+	}{
+		{"store.path", a.Store.Path == b.Store.Path},
+		{"web.listen_address", a.Web.ListenAddress == b.Web.ListenAddress},
+		{"web.config_file", a.Web.ConfigFile == b.Web.ConfigFile},
+		{"webhook.listen_address", a.Webhook.ListenAddress == b.Webhook.ListenAddress},
+		{"webhook.secret_file", a.Webhook.SecretFile == b.Webhook.SecretFile},
+		{"metrics.max_series", a.Metrics.MaxSeries == b.Metrics.MaxSeries},
+		{"metrics.birth", a.Metrics.Birth == b.Metrics.Birth},
+	} {
+		if !k.same {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
+}
+
+// reload reads the configuration anew, and says why that changed nothing.
+func (s *service) reload(ctx context.Context) error {
+	answer := make(chan error, 1)
+	select {
+	case s.reloads <- answer:
+		return <-answer
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *service) serveReload(w http.ResponseWriter, r *http.Request) {
+	if config, _ := s.settings(); !config.Web.Lifecycle {
+		http.Error(w, "web.lifecycle is false in this service's configuration: send it SIGHUP", http.StatusForbidden)
+		return
+	}
+	if err := s.reload(r.Context()); err != nil {
+		http.Error(w, "the configuration stays as it was: "+err.Error(), http.StatusInternalServerError)
+	}
+}
+
 // endOrder breaks off the order that is being carried out: who waits for it would keep the service from ending.
 func (s *service) endOrder() {
 	s.mu.Lock()
@@ -239,198 +375,11 @@ func (s *service) endOrder() {
 	}
 }
 
-// refresh is how often the patterns of repositories are looked up anew.
-const refresh = 10 * time.Minute
-
-// watchAll watches each repository that the configuration names, on its own: none waits for another.
-func (s *service) watchAll(ctx context.Context) error {
-	var watchers sync.WaitGroup
-	defer watchers.Wait()
-	watched := map[string]context.CancelFunc{}
-	for {
-		names, unknown := repositories(ctx, s.github, s.config.Repositories)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		for _, p := range s.config.Repositories {
-			err := unknown[p]
-			s.fault(p, err)
-			if err == nil {
-				continue
-			}
-			s.log.ErrorContext(ctx, "repositories are not known", "pattern", p, "err", err, "advice", advice(err))
-			if err := s.db.CountError(p, reasonOf(err)); err != nil {
-				s.log.ErrorContext(ctx, "an error could not be counted", "err", err)
-			}
-		}
-		for _, name := range names {
-			if _, ok := watched[name]; ok {
-				continue
-			}
-			own, stop := context.WithCancel(ctx)
-			watched[name] = stop
-			watchers.Go(func() { s.watch(own, name) })
-		}
-		wait := refresh
-		if len(unknown) > 0 { // a repository is not gone because a list could not be had
-			wait = time.Duration(s.config.Collect.Interval)
-		} else {
-			for name, stop := range watched {
-				if !slices.Contains(names, name) {
-					stop()
-					delete(watched, name)
-				}
-			}
-		}
-		if len(names) == 0 && len(unknown) == 0 {
-			s.log.WarnContext(ctx, "no repository matches", "repositories", s.config.Repositories)
-		}
-		if err := sleep(ctx, wait); err != nil {
-			return err
-		}
-	}
-}
-
-// sweepAgain is when a sweep that did not get through is tried again.
-const sweepAgain = 10 * time.Minute
-
-// watch polls a repository in the configured interval until ctx ends.
-func (s *service) watch(ctx context.Context, name string) {
-	said, id, label := "", int64(0), name
-	defer func() {
-		s.exporter.Dropped(label)
-		s.fault(name, nil)
-	}()
-	var next time.Time // sweep: each start does so once
-	for {
-		sweep := !time.Now().Before(next)
-		done, err := s.collect.poll(ctx, name, sweep)
-		if ctx.Err() != nil {
-			return
-		}
-		if done.repository == 0 {
-			done.repository = id // it was known before
-		}
-		id = done.repository
-		if done.name != "" && done.name != label {
-			s.exporter.Dropped(label) // the series carry the name that GitHub tells
-			label = done.name
-		}
-		done.name = label
-		s.fault(name, err)
-		if sweep {
-			next = time.Now().Add(sweepAgain)
-			if err == nil {
-				next = time.Now().Add(time.Duration(s.config.Collect.Sweep))
-			}
-		}
-		said = s.note(ctx, name, done, err, said)
-		interval := time.Duration(s.config.Collect.Interval)
-		// Not all at once: a tenth of the interval, earlier or later.
-		if sleep(ctx, interval+time.Duration((rand.Float64()-0.5)*0.2*float64(interval))) != nil {
-			return
-		}
-	}
-}
-
-// fault notes why a repository or a pattern cannot be read, for the page; nil: it can.
-func (s *service) fault(name string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err == nil {
-		delete(s.faults, name)
-		return
-	}
-	s.faults[name] = advice(err)
-}
-
-// note tells what a poll came to: metrics, the page, the log. said is the advice of the poll before, and it returns that of this one.
-func (s *service) note(ctx context.Context, name string, done progress, err error, said string) string {
-	now := time.Now()
-	state, reason := "", ""
-	if err != nil {
-		state, reason = reasonOf(err), advice(err)
-		if e := s.db.CountError(done.name, state); e != nil {
-			s.log.ErrorContext(ctx, "an error could not be counted", "err", e)
-		}
-		if reason != said {
-			s.log.ErrorContext(ctx, "a repository could not be read", "repository", name, "err", err, "advice", reason)
-		}
-	} else {
-		if said != "" {
-			s.log.InfoContext(ctx, "the repository can be read again", "repository", name)
-		}
-		if done.jobs > 0 {
-			s.log.InfoContext(ctx, "collected", "repository", name, "runs", done.runs, "logs", done.jobs)
-		}
-		s.mu.Lock()
-		s.collected = now
-		s.mu.Unlock()
-	}
-	if e := s.waiting(name, err == nil, now, done, state, reason); e != nil {
-		s.log.ErrorContext(ctx, "the store cannot be read or written", "err", e)
-	}
-	return reason
-}
-
-// waiting tells the exporter how far the repository's reading has come, and the store how it ended.
-func (s *service) waiting(name string, good bool, now time.Time, done progress, state, reason string) error {
-	repos, err := s.db.Repositories()
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(repos, func(r store.Repository) bool {
-		return r.ID == done.repository || done.repository == 0 && strings.EqualFold(r.Name, name) // it may have been renamed
-	})
-	var at store.Repository
-	if i >= 0 {
-		at = repos[i]
-		if at.State != state || at.Reason != reason {
-			at.State, at.Reason = state, reason
-			if err := s.db.PutRepository(at); err != nil {
-				return err
-			}
-		}
-	}
-	pending, err := s.db.DuePending(now.AddDate(10, 0, 0), 10000)
-	if err != nil {
-		return err
-	}
-	c := exporter.Collection{Oldest: done.failed}
-	if good {
-		c.At = now
-	}
-	for _, p := range pending {
-		if p.Job.RepositoryID == at.ID && i >= 0 {
-			c.Pending++
-			c.Oldest = earlier(c.Oldest, p.Job.CompletedAt)
-		}
-	}
-	s.exporter.Collected(done.name, c)
-	return nil
-}
-
-// lateReads asks again for logs that could not be had.
-func (s *service) lateReads(ctx context.Context) error {
-	said := ""
-	for {
-		reason := ""
-		if err := s.collect.late(ctx); err != nil && ctx.Err() == nil {
-			if reason = advice(err); reason != said {
-				s.log.ErrorContext(ctx, "logs could not be asked for again", "err", err, "advice", reason)
-			}
-		}
-		said = reason
-		if err := sleep(ctx, 10*time.Second); err != nil {
-			return err
-		}
-	}
-}
-
 // prune removes what is older than the retention, at once and then each day.
 func (s *service) prune(ctx context.Context) error {
 	for {
-		findings, executions, err := s.db.Prune(time.Now(), time.Duration(s.config.Store.Retention))
+		config, _ := s.settings()
+		findings, executions, err := s.db.Prune(time.Now(), time.Duration(config.Store.Retention))
 		switch {
 		case err != nil:
 			s.log.ErrorContext(ctx, "old findings could not be removed", "err", err)

@@ -126,7 +126,9 @@ func TestOrdersRefused(t *testing.T) {
 			{true, "application/json", order{Since: begin, Until: begin, Repositories: []string{repoA}}, "400 --since"},
 			{true, "application/json", order{Since: begin.Add(-time.Hour), Until: begin}, "400 nothing to read"},
 		} {
+			s.mu.Lock()
 			s.config.Web.Admin = test.admin
+			s.mu.Unlock()
 			if got := s.order(t.Context(), test.kind, test.o); !strings.HasPrefix(got, test.want) {
 				t.Errorf("admin %v, %s: %s, want %s", test.admin, test.kind, got, test.want)
 			}

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/akkospace/pushdoctor/actions"
 	"github.com/akkospace/pushdoctor/classifier"
@@ -61,54 +61,50 @@ func (p *program) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(p.stderr, nil))
 }
 
-// maxToken is more than any token of GitHub's is long.
-const maxToken = 16 << 10 // bytes
-
-// token returns the token of the configuration: that of the file, else that of the environment, else "".
-func token(c configs.Config) (string, error) {
-	name := c.GitHub.TokenFile
-	if name == "" {
-		return c.GitHub.Token.Reveal(), nil
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return "", fmt.Errorf("github.token_file: %w", err)
-	}
-	t := strings.TrimSpace(string(data))
-	switch {
-	case t == "":
-		return "", fmt.Errorf("github.token_file: %s is empty", name)
-	case len(t) > maxToken || strings.ContainsAny(t, " \t\r\n"):
-		return "", fmt.Errorf("github.token_file: %s holds more than a token", name)
-	}
-	return t, nil
-}
-
-// github returns a client as the configuration asks for one. set may change its options.
-func (p *program) github(c configs.Config, set func(*actions.Options)) (*actions.Client, error) {
-	if c.GitHub.App.ID != 0 {
-		return nil, errors.New("github.app: logging in as a GitHub App is not there yet; use github.token_file")
-	}
-	t, err := token(c)
-	if err != nil {
-		return nil, err
-	}
+// clientOptions are those of a client as the configuration asks for one. Without a token in it there is none in them.
+func (p *program) clientOptions(c configs.Config) (actions.Options, error) {
 	o := actions.Options{
-		URL:     c.GitHub.URL,
-		Token:   t,
-		Workers: c.Collect.Workers,
-		Reserve: c.GitHub.Reserve,
-		MaxLog:  int64(c.Collect.MaxLog),
+		URL:       c.GitHub.URL,
+		Token:     c.GitHub.Token.Reveal(),
+		Workers:   c.Collect.Workers,
+		Reserve:   c.GitHub.Reserve,
+		MaxLog:    int64(c.Collect.MaxLog),
+		Transport: p.transport,
 	}
-	if c.GitHub.CAFile != "" {
-		if o.Transport, err = trusting(c.GitHub.CAFile); err != nil {
-			return nil, err
+	var err error
+	if c.GitHub.TokenFile != "" {
+		if o.Tokens, err = actions.FileToken(c.GitHub.TokenFile, p.clock()); err != nil {
+			return o, fmt.Errorf("github.token_file: %w", err)
 		}
 	}
-	if set != nil {
-		set(&o)
+	if c.GitHub.CAFile != "" {
+		o.Transport, err = trusting(c.GitHub.CAFile)
 	}
-	return actions.New(o)
+	return o, err
+}
+
+// app returns the GitHub App of the configuration, nil where it names none.
+func (p *program) app(c configs.Config, o actions.Options) (*actions.App, error) {
+	if c.GitHub.App.ID == 0 {
+		return nil, nil
+	}
+	key, err := os.ReadFile(c.GitHub.App.PrivateKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("github.app.private_key_file: %w", err)
+	}
+	app, err := actions.NewApp(o, c.GitHub.App.ID, key)
+	if err != nil {
+		return nil, fmt.Errorf("github.app: %w", err)
+	}
+	return app, nil
+}
+
+// clock is what tells the time.
+func (p *program) clock() func() time.Time {
+	if p.now == nil {
+		return time.Now
+	}
+	return p.now
 }
 
 // trusting returns a transport that trusts the authorities in a file besides those of the system.

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"maps"
@@ -464,7 +466,7 @@ var calls = map[string]func(context.Context, *actions.Client, town) error{
 	},
 	"Runs": func(ctx context.Context, c *actions.Client, in town) error {
 		n := 0
-		for _, err := range c.Runs(ctx, "octo-lab/api", in.window) {
+		for _, err := range c.Runs(ctx, "octo-lab/api", in.window, false) {
 			if err != nil {
 				return err
 			}
@@ -476,7 +478,7 @@ var calls = map[string]func(context.Context, *actions.Client, town) error{
 		return nil
 	},
 	"Runs of a closed window": func(ctx context.Context, c *actions.Client, in town) error {
-		for _, err := range c.Runs(ctx, "octo-lab/api", actions.Window{From: in.window.From, To: time.Now()}) {
+		for _, err := range c.Runs(ctx, "octo-lab/api", actions.Window{From: in.window.From, To: time.Now()}, false) {
 			if err != nil {
 				return err
 			}
@@ -523,6 +525,36 @@ var calls = map[string]func(context.Context, *actions.Client, town) error{
 // silent are the methods of actions.Client that ask nothing.
 var silent = []string{"Budget", "Date"}
 
+// byApp asks what only an App may, and reads by its installation's token.
+func byApp(ctx context.Context, o actions.Options) error {
+	key := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(appKey())})
+	app, err := actions.NewApp(o, appID, key)
+	if err != nil {
+		return err
+	}
+	all, err := app.Installations(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range all {
+		if i.Suspended {
+			continue
+		}
+		c, err := app.Client(i)
+		if err != nil {
+			return err
+		}
+		repositories, err := c.Accessible(ctx)
+		if err == nil && len(repositories) <= 100 {
+			err = fmt.Errorf("%d repositories are no second page", len(repositories))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // A request of the client's that GitHub does not describe, or an answer of the fake's that GitHub would not give, turns this red.
 func TestOpenAPI(t *testing.T) {
 	w := fakegithub.NewWorld()
@@ -540,7 +572,7 @@ func TestOpenAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	covered := map[string]bool{}
+	covered := map[string]bool{"Accessible": true}
 	for _, name := range slices.Sorted(maps.Keys(calls)) {
 		method, _, _ := strings.Cut(name, " ")
 		covered[method] = true
@@ -559,6 +591,9 @@ func TestOpenAPI(t *testing.T) {
 	// What the fake has beyond that.
 	install := w.Install(fakegithub.Installation{Account: "octo-lab", All: true})
 	w.Install(fakegithub.Installation{Account: "marlow", SuspendedAt: time.Now()})
+	if err := byApp(t.Context(), actions.Options{URL: s.URL(), Transport: n}); err != nil {
+		t.Errorf("as an App: %v", err)
+	}
 	by, _, _ := caller{t, s.Pipe()}.grant(s, install)
 	run := fmt.Sprintf("/repos/octo-lab/api/actions/runs/%d", in.run.ID)
 	for _, r := range []struct{ method, path, by string }{

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/akkospace/pushdoctor/actions"
+	"github.com/akkospace/pushdoctor/configs"
+	"github.com/akkospace/pushdoctor/store"
+)
+
+// An estate is what may be read, and by which credential: the installations of a GitHub App, each for what it was installed
+// on, and a token for the rest.
+type estate struct {
+	app    *actions.App                            // nil: none
+	token  *collector                              // nil: none
+	reader func(github *actions.Client) *collector // makes that of an installation
+	now    func() time.Time
+
+	mu            sync.Mutex // guards what follows, for the time of a survey
+	installations map[int64]*collector
+	lists         map[string]list // by owner, or "app/" and the installation's account
+}
+
+// A list is which repositories GitHub last told of an owner.
+type list struct {
+	infos []actions.RepositoryInfo
+	empty time.Time // since when GitHub tells none, where it told some before; zero: it tells some
+}
+
+// A plot is one repository that is to be read.
+type plot struct {
+	name string
+	by   *collector
+}
+
+// A survey is what the patterns stand for.
+type survey struct {
+	plots  []plot           // sorted by name
+	faults map[string]error // by pattern or name: why the repositories of it, or some of them, are not known
+	idle   []idle
+}
+
+// An idle repository is one that a pattern names and in which nothing runs.
+type idle struct {
+	actions.RepositoryInfo
+	err error
+}
+
+// errArchived and errDisabled say why a repository is not read.
+var (
+	errArchived = errors.New("the repository is archived")
+	errDisabled = errors.New("the repository is disabled")
+)
+
+// emptyFor is how long a list that became empty from one time to the next is taken for a fault of GitHub's.
+const emptyFor = 24 * time.Hour
+
+// survey looks up which repositories the patterns stand for. A name without "*" stands for itself, wherever a list is
+// silent about it: a token may read what it does not list.
+func (e *estate) survey(ctx context.Context, patterns []string) survey {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := survey{faults: map[string]error{}}
+	excluded := func(name string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool { return strings.HasPrefix(p, "!") && like(p[1:], name) })
+	}
+	taken := map[string]bool{}
+	take := func(info actions.RepositoryInfo, by *collector) {
+		switch folded := strings.ToLower(info.Name); {
+		case taken[folded] || excluded(info.Name):
+		case info.Archived:
+			taken[folded] = true
+			out.idle = append(out.idle, idle{info, errArchived})
+		case info.Disabled:
+			taken[folded] = true
+			out.idle = append(out.idle, idle{info, errDisabled})
+		default:
+			taken[folded] = true
+			out.plots = append(out.plots, plot{info.Name, by})
+		}
+	}
+
+	included := slices.DeleteFunc(slices.Clone(patterns), func(p string) bool { return strings.HasPrefix(p, "!") })
+	held := map[string]error{} // owners whose installation could not be asked
+	for _, h := range e.holdings(ctx, included, out.faults) {
+		if h.err != nil {
+			held[strings.ToLower(h.account)] = h.err
+		}
+		for _, info := range h.infos {
+			if slices.ContainsFunc(included, func(p string) bool { return like(p, info.Name) }) {
+				take(info, h.by)
+			}
+		}
+	}
+	for _, p := range included {
+		owner, repo, _ := strings.Cut(p, "/")
+		if err := held[strings.ToLower(owner)]; err != nil {
+			out.faults[p] = err
+			continue
+		}
+		switch {
+		case !strings.Contains(repo, "*"):
+			if taken[strings.ToLower(p)] {
+				continue
+			}
+			if e.token == nil {
+				out.faults[p] = errNotInstalled
+				continue
+			}
+			take(actions.RepositoryInfo{Name: p}, e.token)
+		case e.token != nil:
+			infos, err := e.listed(strings.ToLower(owner), func() ([]actions.RepositoryInfo, error) { return e.token.github.Repositories(ctx, owner) })
+			if err != nil {
+				out.faults[p] = err
+			}
+			for _, info := range infos {
+				if like(p, info.Name) {
+					take(info, e.token)
+				}
+			}
+		}
+	}
+	slices.SortFunc(out.plots, func(a, b plot) int { return strings.Compare(strings.ToLower(a.name), strings.ToLower(b.name)) })
+	return out
+}
+
+// errNotInstalled: there is no token, and no installation of the App may read the repository.
+var errNotInstalled = fmt.Errorf("%w: no installation of the GitHub App has it", actions.ErrNotFound)
+
+// A holding is what one installation may read.
+type holding struct {
+	account string
+	by      *collector
+	infos   []actions.RepositoryInfo
+	err     error
+}
+
+// holdings asks the App for its installations on owners that the patterns name, and these for their repositories.
+func (e *estate) holdings(ctx context.Context, patterns []string, faults map[string]error) (all []holding) {
+	if e.app == nil {
+		return nil
+	}
+	installations, err := e.app.Installations(ctx)
+	if err != nil {
+		for _, p := range patterns {
+			faults[p] = err
+		}
+		// Those that are known go on.
+		for _, p := range patterns {
+			owner, _, _ := strings.Cut(p, "/")
+			all = append(all, holding{account: owner, err: err})
+		}
+		return all
+	}
+	for _, i := range installations {
+		if !slices.ContainsFunc(patterns, func(p string) bool { owner, _, _ := strings.Cut(p, "/"); return strings.EqualFold(owner, i.Account) }) {
+			continue
+		}
+		h := holding{account: i.Account}
+		switch h.by = e.installations[i.ID]; {
+		case i.Suspended:
+			h.err = actions.ErrSuspended
+		case h.by == nil:
+			client, err := e.app.Client(i)
+			if err != nil {
+				h.err = err
+				break
+			}
+			h.by = e.reader(client)
+			e.installations[i.ID] = h.by
+		}
+		if h.err == nil {
+			h.infos, h.err = e.listed("app/"+i.Account, func() ([]actions.RepositoryInfo, error) { return h.by.github.Accessible(ctx) })
+		}
+		all = append(all, h)
+	}
+	return all
+}
+
+// listed asks for a list. One that became empty is taken as it was, for a day.
+func (e *estate) listed(key string, ask func() ([]actions.RepositoryInfo, error)) ([]actions.RepositoryInfo, error) {
+	infos, err := ask()
+	if err != nil {
+		return infos, err
+	}
+	last := e.lists[key]
+	if len(infos) > 0 || len(last.infos) == 0 {
+		e.lists[key] = list{infos: infos}
+		return infos, nil
+	}
+	if last.empty.IsZero() {
+		last.empty = e.now()
+		e.lists[key] = last
+	}
+	if e.now().Sub(last.empty) < emptyFor {
+		return last.infos, nil
+	}
+	e.lists[key] = list{}
+	return nil, nil
+}
+
+// newEstate logs in as the configuration says. set may change the options of each client, and each collector is shown to met;
+// either may be nil.
+func (p *program) newEstate(c configs.Config, db *store.DB, log *slog.Logger, set func(*actions.Options), met func(*collector)) (*estate, error) {
+	rules, err := rulesOf(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	o, err := p.clientOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	o.Log = log
+	if set != nil {
+		set(&o)
+	}
+	e := &estate{now: p.clock(), installations: map[int64]*collector{}, lists: map[string]list{}}
+	e.reader = func(github *actions.Client) *collector {
+		one := newCollector(github, db, rules, c, log)
+		one.now = e.now
+		if met != nil {
+			met(one)
+		}
+		return one
+	}
+	if e.app, err = p.app(c, o); err != nil {
+		return nil, err
+	}
+	switch {
+	case o.Tokens != nil || o.Token != "":
+		github, err := actions.New(o)
+		if err != nil {
+			return nil, err
+		}
+		e.token = e.reader(github)
+	case e.app == nil:
+		return nil, errors.New("no token: give one in github.token_file, GITHUB_TOKEN or GH_TOKEN; it needs to read Actions and metadata")
+	}
+	return e, nil
+}
+
+// like reports whether the pattern matches the name; GitHub does not tell upper from lower case.
+func like(pattern, name string) bool {
+	ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(name))
+	return ok && err == nil
+}

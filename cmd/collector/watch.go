@@ -1,0 +1,385 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/akkospace/pushdoctor/actions"
+	"github.com/akkospace/pushdoctor/configs"
+	"github.com/akkospace/pushdoctor/exporter"
+	"github.com/akkospace/pushdoctor/store"
+)
+
+// refresh is how often the patterns of repositories are looked up anew.
+const refresh = 10 * time.Minute
+
+// watchAll watches each repository that the configuration names, on its own, until ctx ends: none waits for another.
+func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate) {
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+	s.mu.Lock()
+	clear(s.faults)
+	clear(s.readers)
+	s.mu.Unlock()
+	watched := map[plot]context.CancelFunc{}
+	late := map[*collector]bool{} // that asks again for logs
+	for {
+		found := e.survey(ctx, config.Repositories)
+		if ctx.Err() != nil {
+			return
+		}
+		s.unknown(ctx, config.Repositories, found.faults)
+		for _, p := range found.plots {
+			if !late[p.by] {
+				late[p.by] = true
+				watchers.Go(func() { s.lateReads(ctx, p.by) })
+			}
+			if _, ok := watched[p]; ok {
+				continue
+			}
+			own, stop := context.WithCancel(ctx)
+			watched[p] = stop
+			watchers.Go(func() { s.watch(own, p, config.Collect) })
+		}
+		wait := refresh
+		if len(found.faults) > 0 { // a repository is not gone because a list could not be had
+			wait = time.Duration(config.Collect.Interval)
+		} else {
+			for p, stop := range watched {
+				if !slices.Contains(found.plots, p) {
+					stop()
+					delete(watched, p)
+				}
+			}
+			s.absent(ctx, config, found)
+		}
+		if len(found.plots) == 0 && len(found.faults) == 0 {
+			s.log.WarnContext(ctx, "no repository matches", "repositories", config.Repositories)
+		}
+		if sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// unknown tells of the patterns whose repositories are not known.
+func (s *service) unknown(ctx context.Context, patterns []string, faults map[string]error) {
+	for _, p := range patterns {
+		err := faults[p]
+		s.fault(p, err)
+		if err == nil {
+			continue
+		}
+		s.log.ErrorContext(ctx, "repositories are not known", "pattern", p, "err", err, "advice", advice(err))
+		if err := s.db.CountError(p, reasonOf(err)); err != nil {
+			s.log.ErrorContext(ctx, "an error could not be counted", "err", err)
+		}
+	}
+}
+
+// absent notes of the repositories that the store knows and nobody watches why that is so.
+func (s *service) absent(ctx context.Context, config configs.Config, found survey) {
+	for _, i := range found.idle {
+		if err := s.state(store.Repository{ID: i.ID, Name: i.Name}, i.err); err != nil {
+			s.log.ErrorContext(ctx, "the store cannot be written", "err", err)
+		}
+	}
+	repos, err := s.db.Repositories()
+	if err != nil {
+		s.log.ErrorContext(ctx, "the store cannot be read", "err", err)
+		return
+	}
+	for _, r := range repos {
+		s.mu.Lock()
+		_, read := s.readers[r.ID]
+		s.mu.Unlock()
+		here := read ||
+			slices.ContainsFunc(found.plots, func(p plot) bool { return strings.EqualFold(p.name, r.Name) }) ||
+			slices.ContainsFunc(found.idle, func(i idle) bool { return i.ID == r.ID })
+		if here || r.State == reasonOf(errRemoved) || r.State == reasonOf(errTransferred) || r.State == reasonOf(errUnnamed) && !admits(config.Repositories, r.Name) {
+			continue
+		}
+		why := errUnnamed
+		if admits(config.Repositories, r.Name) {
+			why = s.gone(ctx, r)
+		}
+		if err := s.state(r, why); err != nil {
+			s.log.ErrorContext(ctx, "the store cannot be written", "err", err)
+		}
+	}
+}
+
+// gone says why a repository is in no list any more.
+func (s *service) gone(ctx context.Context, r store.Repository) error {
+	s.mu.Lock()
+	by := s.estate.token
+	s.mu.Unlock()
+	if by == nil {
+		return errRemoved
+	}
+	info, err := by.github.Repository(ctx, r.Name)
+	if err == nil && info.ID == r.ID && !strings.EqualFold(info.Name, r.Name) {
+		return fmt.Errorf("%w to %s", errTransferred, info.Name)
+	}
+	return errRemoved
+}
+
+// The reasons why a repository is not watched though the store knows it.
+var (
+	errUnnamed     = errors.New("the configuration does not name it any more")
+	errRemoved     = errors.New("GitHub does not list it any more")
+	errTransferred = errors.New("it was transferred")
+)
+
+// admits reports whether the patterns of the configuration admit a repository of that name.
+func admits(patterns []string, name string) bool {
+	admitted := false
+	for _, p := range patterns {
+		if exclude, ok := strings.CutPrefix(p, "!"); ok && like(exclude, name) {
+			return false
+		}
+		admitted = admitted || like(p, name)
+	}
+	return admitted
+}
+
+// state notes in the store how the collecting of a repository fares; nil: well.
+func (s *service) state(r store.Repository, err error) error {
+	known, ok, e := s.db.Repository(r.ID)
+	if e != nil {
+		return e
+	}
+	if ok {
+		r = known
+	}
+	state, reason := "", ""
+	if err != nil {
+		state, reason = reasonOf(err), advice(err)
+	}
+	if ok && r.State == state && r.Reason == reason {
+		return nil
+	}
+	r.State, r.Reason = state, reason
+	return s.db.PutRepository(r)
+}
+
+const (
+	// sweepAgain is when a sweep that did not get through is tried again.
+	sweepAgain = 10 * time.Minute
+	// An archived repository may be brought back.
+	archivedInterval = time.Hour
+	// storeAgain is when the store is tried again that could not be written.
+	storeAgain = 30 * time.Second
+)
+
+// watch polls a repository in the configured interval until ctx ends.
+func (s *service) watch(ctx context.Context, p plot, config configs.Collect) {
+	w := &watch{name: p.name}
+	said, label := "", p.name
+	defer func() {
+		s.exporter.Dropped(label)
+		s.fault(p.name, nil)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.watching[w.info.ID] == p.name {
+			delete(s.watching, w.info.ID)
+			delete(s.readers, w.info.ID)
+		}
+	}()
+	for {
+		if sleep(ctx, s.storeDown()) != nil {
+			return
+		}
+		done, err := p.by.poll(ctx, w)
+		if ctx.Err() != nil {
+			return
+		}
+		interval := time.Duration(config.Interval)
+		if other := s.claim(w.info.ID, p); other != "" {
+			err = fmt.Errorf("%w: it is watched as %s", errRenamed, other)
+			interval = refresh
+		}
+		if w.info.Name != "" && w.info.Name != label {
+			s.exporter.Dropped(label) // the series carry the name that GitHub tells
+			label = w.info.Name
+		}
+		if err == nil && w.info.Archived {
+			interval = archivedInterval
+		}
+		// Not all at once: a tenth of the interval, earlier or later.
+		wait := interval + time.Duration((rand.Float64()-0.5)*0.2*float64(interval))
+		said = s.note(ctx, p.name, label, w.info, done, err, interval, said)
+		if sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// errRenamed: the repository has another name now.
+var errRenamed = errors.New("the repository was renamed")
+
+// claim notes who reads a repository. It returns the name under which another watch reads it already, "" if none does.
+func (s *service) claim(id int64, p plot) string {
+	if id == 0 {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other, ok := s.watching[id]; ok && other != p.name {
+		return other
+	}
+	s.watching[id], s.readers[id] = p.name, p.by
+	return ""
+}
+
+// reader returns who reads a repository, nil if nobody does yet.
+func (s *service) reader(id int64) *collector {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.readers[id]
+}
+
+// fault notes why a repository or a pattern cannot be read, for the page; nil: it can.
+func (s *service) fault(name string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		delete(s.faults, name)
+		return
+	}
+	s.faults[name] = advice(err)
+}
+
+// storeDown returns for how long nothing is to be read, since it could not be recorded.
+func (s *service) storeDown() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Until(s.down)
+}
+
+// storeFailed stops all collecting for a while. It reports whether that is news.
+func (s *service) storeFailed() (news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	news = now.Sub(s.down) > storeAgain
+	s.down = now.Add(storeAgain)
+	return news
+}
+
+// note tells what a poll came to: metrics, the page, the log. said is the advice of the poll before, and it returns that of this one.
+func (s *service) note(ctx context.Context, name, label string, info actions.RepositoryInfo, done progress, err error, interval time.Duration, said string) string {
+	now := time.Now()
+	s.fault(name, err)
+	c := exporter.Collection{Due: now.Add(2 * interval)}
+	reason := ""
+	switch {
+	case errors.Is(err, errStore):
+		reason = advice(err)
+		if s.storeFailed() {
+			s.log.ErrorContext(ctx, "collecting stops until the store can be written", "err", err, "advice", reason)
+		}
+	case err != nil:
+		reason = advice(err)
+		if e := s.db.CountError(label, reasonOf(err)); e != nil {
+			s.log.ErrorContext(ctx, "an error could not be counted", "err", e)
+		}
+		if reason != said {
+			s.log.ErrorContext(ctx, "a repository could not be read", "repository", name, "err", err, "advice", reason)
+		}
+	default:
+		if said != "" {
+			s.log.InfoContext(ctx, "the repository can be read again", "repository", name)
+		}
+		if done.jobs > 0 {
+			s.log.InfoContext(ctx, "collected", "repository", name, "runs", done.runs, "logs", done.jobs)
+		}
+		c.At = now
+		s.mu.Lock()
+		s.collected = now
+		s.mu.Unlock()
+		err = standing(name, info)
+	}
+	if info.ID != 0 && !errors.Is(err, errStore) {
+		if e := s.state(store.Repository{ID: info.ID, Name: info.Name}, err); e != nil && s.storeFailed() {
+			s.log.ErrorContext(ctx, "collecting stops until the store can be written", "err", e)
+		}
+	}
+	waiting := s.waiting(ctx, info.ID)
+	c.Pending, c.Oldest = waiting.jobs, earlier(done.failed, waiting.oldest)
+	s.exporter.Collected(label, c)
+	return reason
+}
+
+// standing says what is to be known of a repository that is read well, nil if it is as the configuration has it.
+func standing(name string, info actions.RepositoryInfo) error {
+	owner, _, _ := strings.Cut(name, "/")
+	now, _, _ := strings.Cut(info.Name, "/")
+	switch {
+	case info.Archived:
+		return errArchived
+	case strings.EqualFold(name, info.Name):
+		return nil
+	case !strings.EqualFold(owner, now):
+		return fmt.Errorf("%w to %s", errTransferred, info.Name)
+	}
+	return fmt.Errorf("%w: it is %s now", errRenamed, info.Name)
+}
+
+// A backlog is which logs are to be asked for again, by repository.
+type backlog struct {
+	at time.Time
+	by map[int64]waiting
+}
+
+type waiting struct {
+	jobs   int
+	oldest time.Time // the end of the job that waits for longest
+}
+
+// waiting returns what of a repository is to be asked for again, as of some seconds ago.
+func (s *service) waiting(ctx context.Context, id int64) waiting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); now.Sub(s.late.at) > 5*time.Second {
+		pending, err := s.db.DuePending(now.AddDate(10, 0, 0), 0)
+		if err != nil {
+			s.log.ErrorContext(ctx, "the store cannot be read", "err", err)
+			return waiting{}
+		}
+		s.late = backlog{now, map[int64]waiting{}}
+		for _, p := range pending {
+			w := s.late.by[p.Job.RepositoryID]
+			w.jobs++
+			w.oldest = earlier(w.oldest, p.Job.CompletedAt)
+			s.late.by[p.Job.RepositoryID] = w
+		}
+	}
+	return s.late.by[id]
+}
+
+// lateReads asks again for logs that a collector could not have.
+func (s *service) lateReads(ctx context.Context, c *collector) {
+	said := ""
+	for {
+		if sleep(ctx, max(10*time.Second, s.storeDown())) != nil {
+			return
+		}
+		reason := ""
+		if err := c.late(ctx, func(id int64) bool { return s.reader(id) == c }); err != nil && ctx.Err() == nil {
+			if reason = advice(err); reason != said {
+				s.log.ErrorContext(ctx, "logs could not be asked for again", "err", err, "advice", reason)
+			}
+			if errors.Is(err, errStore) {
+				s.storeFailed()
+			}
+		}
+		said = reason
+	}
+}
