@@ -78,6 +78,12 @@ func checkRows(tx *bbolt.Tx) error {
 	if n, of := rows[string(bucketPendingByJob)], rows[string(bucketPending)]; n != of {
 		f.add("%s has %d rows for %d", bucketPendingByJob, n, of)
 	}
+	if n, of := rows[string(bucketQueueDue)], rows[string(bucketQueue)]; n != of {
+		f.add("%s has %d rows for %d", bucketQueueDue, n, of)
+	}
+	if n, err := number(tx.Bucket(bucketMeta).Get(keyQueued)); err != nil || n != uint64(rows[string(bucketQueue)]) {
+		f.add("%s is said to have %d rows and has %d", bucketQueue, n, rows[string(bucketQueue)])
+	}
 	if names, err := repositoryNames(tx); err != nil {
 		f.add("%w", err)
 	} else if err := tx.Bucket(bucketTotals).ForEach(func(k, v []byte) error {
@@ -143,6 +149,7 @@ var rowChecks = map[string]func(tx *bbolt.Tx, k, v []byte) error{
 		}
 		return err
 	},
+	string(bucketQueue): checkWork,
 	string(bucketPending): func(tx *bbolt.Tx, k, v []byte) error {
 		var p pendingRow
 		if err := decode(v, &p); err != nil {

@@ -107,7 +107,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"directory", t.TempDir(), store.ErrNotBolt, "store %s: not a bbolt file: not a regular file"},
 		{"another program's", foreign, store.ErrForeign, `store %s: schema: bbolt file of another program, which has a bucket "widgets": name another file`},
 		{"another program's with meta", otherMeta, store.ErrForeign, "store %s: schema: bbolt file of another program: name another file"},
-		{"newer", newer, store.ErrNewer, "store %s: schema: written by a newer pushdoctor: its schema is 1000, this program knows 1: use that version, or name another file"},
+		{"newer", newer, store.ErrNewer, "store %s: schema: written by a newer pushdoctor: its schema is 1000, this program knows 2: use that version, or name another file"},
 		{"no version", noVersion, store.ErrDamaged, "store %s: schema: damaged: a number of 0 bytes: bring back a copy, or move it away to begin anew"},
 		{"no bucket", noBucket, store.ErrDamaged, "store %s: schema: damaged: bucket totals is not there: bring back a copy, or move it away to begin anew"},
 		{"cut off", changed(func(d []byte) []byte { return d[:len(d)/2] }), store.ErrDamaged, ""},

@@ -17,7 +17,7 @@ import (
 // The buckets. A number in a key has eight bytes, big-endian; a time is its Unix seconds, which is as fine as
 // GitHub's clock, with the sign turned so that keys sort by it.
 var (
-	bucketMeta         = []byte("meta")         // format, schema, horizon
+	bucketMeta         = []byte("meta")         // format, schema, horizon, queued
 	bucketRepositories = []byte("repos")        // repository: Repository
 	bucketRuns         = []byte("runs")         // repository, run, attempt: ended
 	bucketJobs         = []byte("jobs")         // job: the execution's key
@@ -29,6 +29,8 @@ var (
 	bucketTotals       = []byte("totals")       // metric, 0, live, repository, labels: total
 	bucketPending      = []byte("pending")      // due, job, kind: waiting
 	bucketPendingByJob = []byte("pending_jobs") // job, kind: due
+	bucketQueue        = []byte("queue")        // repository, run, attempt, job: Work
+	bucketQueueDue     = []byte("queue_due")    // repository, due, run, attempt, job: nothing
 )
 
 var (
@@ -42,11 +44,13 @@ var (
 var buckets = [][]byte{
 	bucketMeta, bucketRepositories, bucketRuns, bucketJobs, bucketExecutions, bucketFindings,
 	bucketByRepository, bucketByCause, bucketByID, bucketTotals, bucketPending, bucketPendingByJob,
+	bucketQueue, bucketQueueDue,
 }
 
 // migrations lead from schema i to schema i+1. A step that was released is never changed.
 var migrations = []func(*bbolt.Tx) error{
 	func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyFormat, format) },
+	addQueue,
 }
 
 // schema is the file's schema version, 0 for a file without any bucket.

@@ -575,7 +575,7 @@ func TestPrune(t *testing.T) {
 		t.Errorf("Prune of the rest = %d, %d, %v", f, e, err)
 	}
 	bolt := rows(t, path, db)
-	want := map[string]int{"meta": 3, "repos": 1, "totals": len(before)}
+	want := map[string]int{"meta": 4, "repos": 1, "totals": len(before)}
 	if diff := cmp.Diff(want, bolt); diff != "" {
 		t.Errorf("rows of the empty store (-want +got):\n%s", diff)
 	}
