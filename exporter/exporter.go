@@ -40,6 +40,7 @@ type Exporter struct {
 	diagnose        prometheus.Histogram
 	reloadOK        prometheus.Gauge
 	reloadTime      prometheus.Gauge
+	deliveries      *prometheus.CounterVec
 
 	state *state
 }
@@ -113,7 +114,8 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 			Name: "pushdoctor_config_last_reload_success_timestamp_seconds",
 			Help: "When the configuration was last loaded.",
 		}),
-		state: newState(db, o),
+		deliveries: newDeliveries(),
+		state:      newState(db, o),
 	}
 	e.Reloaded(true)
 
@@ -133,7 +135,7 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 	}, func() float64 { return float64(db.Size()) })
 
 	r.MustRegister(e.requests, e.requestDuration, e.rateLimit, e.rateRemaining, e.rateReset, e.credentialValid,
-		e.diagnose, e.reloadOK, e.reloadTime, build, size, causes(), e.state)
+		e.diagnose, e.reloadOK, e.reloadTime, build, size, causes(), e.deliveries, newQueue(db), e.state)
 	return e
 }
 
