@@ -226,6 +226,7 @@ func TestValidate(t *testing.T) {
 		{func(c *configs.Config) { c.Collect.Workers = 64 }, ""},
 		{func(c *configs.Config) { c.Collect.MaxLog = 1e6 - 1 }, "collect.max_log"},
 		{func(c *configs.Config) { c.Webhook = configs.Webhook{ListenAddress: ":9878", SecretFile: "x"} }, ""},
+		{func(c *configs.Config) { c.Webhook = configs.Webhook{ListenAddress: ":9877", SecretFile: "x"} }, "webhook.listen_address"},
 		{func(c *configs.Config) { c.Web.ListenAddress = "" }, "web.listen_address"},
 		{func(c *configs.Config) { c.Web.ListenAddress = "localhost:65536" }, "web.listen_address"},
 		{func(c *configs.Config) { c.Web.Admin = true }, "web.admin"},

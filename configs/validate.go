@@ -176,6 +176,8 @@ func (c Config) faults() (fs Faults) {
 	if a := c.Webhook.ListenAddress; a != "" {
 		if msg := checkAddress(a); msg != "" {
 			add("webhook.listen_address", "%s", msg)
+		} else if _, port, _ := net.SplitHostPort(a); a == c.Web.ListenAddress && port != "0" {
+			add("webhook.listen_address", "is web.listen_address too; GitHub must not reach the pages: write a port of its own, such as :9878")
 		}
 		if c.Webhook.SecretFile == "" {
 			add("webhook.secret_file", "is empty; name the file with the webhook's secret, or anybody could send deliveries")

@@ -157,6 +157,7 @@ type running struct {
 	*service
 	t      *testing.T
 	client *http.Client
+	hook   *http.Client // of the webhook
 	cancel context.CancelFunc
 	ended  chan error
 }
@@ -184,14 +185,21 @@ func (l *lab) serve() *running {
 		return l.config, checked.Validate()
 	}
 	// A bubble's time stands while something waits for the network.
-	if err := s.listener.Close(); err != nil {
-		l.t.Fatal(err)
+	inMemory := func(at *net.Listener) *http.Client {
+		if err := (*at).Close(); err != nil {
+			l.t.Fatal(err)
+		}
+		in := &pipes{made: make(chan net.Conn), closed: make(chan struct{})}
+		*at = in
+		return &http.Client{Transport: &http.Transport{DialContext: in.dial, DisableKeepAlives: true}}
 	}
-	in := &pipes{made: make(chan net.Conn), closed: make(chan struct{})}
-	s.listener = in
+	r := &running{service: s, t: l.t, ended: make(chan error, 1)}
+	r.client = inMemory(&s.listener)
+	if s.webhook != nil {
+		r.hook = inMemory(&s.webhook.listener)
+	}
 	ctx, cancel := context.WithCancel(l.t.Context())
-	r := &running{service: s, t: l.t, cancel: cancel, ended: make(chan error, 1)}
-	r.client = &http.Client{Transport: &http.Transport{DialContext: in.dial, DisableKeepAlives: true}}
+	r.cancel = cancel
 	go func() { r.ended <- s.run(ctx, nil) }()
 	return r
 }

@@ -97,8 +97,12 @@ type service struct {
 	exporter *exporter.Exporter
 	handler  http.Handler
 	listener net.Listener
+	webhook  *receiver // nil without webhook.listen_address
 	log      *slog.Logger
 	reloads  chan chan error // each wants the configuration to be read anew, and is told why that changed nothing
+
+	queued   chan struct{} // holds an element once the webhook has told of work
+	relisted chan struct{} // and one once it has told of other repositories
 
 	backfilling sync.Mutex // held while an order is carried out, and for good once run ends
 
@@ -107,9 +111,10 @@ type service struct {
 	estate    *estate
 	refused   map[string]bool // by credential: GitHub refused it when it was last asked
 	collected time.Time
-	faults    map[string]string    // by repository or pattern as configured: why it cannot be read
-	readers   map[int64]*collector // by repository: who reads it
-	watching  map[int64]string     // by repository: under which name it is watched
+	faults    map[string]string     // by repository or pattern as configured: why it cannot be read
+	readers   map[int64]*collector  // by repository: who reads it
+	watching  map[int64]string      // by repository: under which name it is watched
+	named     map[string]*collector // by name in lower case: who is to read it
 	late      backlog
 	down      time.Time               // until then nothing is read, since the store could not be written
 	breakOff  context.CancelCauseFunc // ends the order that is being carried out; nil before the first
@@ -119,7 +124,8 @@ type service struct {
 func (p *program) newService(config configs.Config, file string) (s *service, err error) {
 	s = &service{
 		program: p, config: config, log: p.logger(), reloads: make(chan chan error), refused: map[string]bool{},
-		faults: map[string]string{}, readers: map[int64]*collector{}, watching: map[int64]string{},
+		faults: map[string]string{}, readers: map[int64]*collector{}, watching: map[int64]string{}, named: map[string]*collector{},
+		queued: make(chan struct{}, 1), relisted: make(chan struct{}, 1),
 	}
 	if len(config.Repositories) == 0 {
 		return nil, errNothing
@@ -153,6 +159,11 @@ func (p *program) newService(config configs.Config, file string) (s *service, er
 	s.listener, err = net.Listen("tcp", config.Web.ListenAddress)
 	if err != nil {
 		return nil, fmt.Errorf("web.listen_address: %w", err)
+	}
+	if config.Webhook.ListenAddress != "" {
+		if s.webhook, err = s.newReceiver(); err != nil {
+			return nil, errors.Join(err, s.listener.Close())
+		}
 	}
 	return s, nil
 }
@@ -203,7 +214,13 @@ func storeAdvice(err error) error {
 }
 
 // close lets go of what newService opened. run does so itself.
-func (s *service) close() error { return errors.Join(s.listener.Close(), s.db.Close()) }
+func (s *service) close() error {
+	err := s.listener.Close()
+	if s.webhook != nil {
+		err = errors.Join(err, s.webhook.listener.Close())
+	}
+	return errors.Join(err, s.db.Close())
+}
 
 func (s *service) status() web.Status {
 	s.mu.Lock()
@@ -249,6 +266,11 @@ func (s *service) run(ctx context.Context, started func(context.Context) error) 
 		return nil
 	})
 	s.log.InfoContext(ctx, "pushdoctor serves", "address", s.url(), "store", config.Store.Path)
+	if s.webhook != nil {
+		g.Go(func() error { return s.webhook.serve(ctx) })
+		s.log.InfoContext(ctx, "the webhook listens", "address", s.webhook.listener.Addr().String())
+	}
+	g.Go(func() error { return s.work(ctx) })
 	g.Go(func() error { return s.collect(ctx) })
 	g.Go(func() error { return s.prune(ctx) })
 	if started != nil {

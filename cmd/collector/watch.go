@@ -26,6 +26,7 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 	s.mu.Lock()
 	clear(s.faults)
 	clear(s.readers)
+	clear(s.named)
 	s.mu.Unlock()
 	watched := map[plot]context.CancelFunc{}
 	late := map[*collector]bool{} // that asks again for logs
@@ -35,6 +36,11 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 			return
 		}
 		s.unknown(ctx, config.Repositories, found.faults)
+		s.mu.Lock()
+		for _, p := range found.plots {
+			s.named[strings.ToLower(p.name)] = p.by
+		}
+		s.mu.Unlock()
 		for _, p := range found.plots {
 			if !late[p.by] {
 				late[p.by] = true
@@ -62,7 +68,7 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 		if len(found.plots) == 0 && len(found.faults) == 0 {
 			s.log.WarnContext(ctx, "no repository matches", "repositories", config.Repositories)
 		}
-		if sleep(ctx, wait) != nil {
+		if s.untilRelisted(ctx, wait) != nil {
 			return
 		}
 	}
