@@ -1,7 +1,7 @@
-# All that a machine needs beforehand is Go 1.26, GNU make and bash; make test also needs a C compiler
-# and Prometheus, which it installs itself where it may (root on Debian). The linters are built from
-# the Go module proxy into .tools, once for each version. Nothing here is skipped: a part that
-# cannot do its work fails and says why.
+# All that a machine needs beforehand is Go 1.26, GNU make and bash; make test also needs a C compiler,
+# Prometheus and curl, which it installs itself where it may (root on Debian). The linters are built from
+# the Go module proxy into .tools, and packages of npm are laid there, once for each version. Nothing here
+# is skipped: a part that cannot do its work fails and says why.
 
 SHELL  := bash
 .NOTPARALLEL:
@@ -14,14 +14,18 @@ GO_WANTED             := 1.26
 GOLANGCI_LINT_VERSION := v2.15.0
 ACTIONLINT_VERSION    := v1.7.12
 
-# GitHub's description of its API, as Octokit publishes it on npm, with the SHA-512 that npm tells as the package's integrity.
+# GitHub's description of its API and payloads of its webhooks, as Octokit publishes them on npm, with the SHA-512 that npm tells as
+# a package's integrity.
 OPENAPI_VERSION := 23.0.2
 OPENAPI_SHA512  := a55f0cecbf46636dc0c9b36f4e6a369f28e6a669edebedac444fedaabd192d070f4b8967c3bbb979918d9b044d9010b70fb8195db171e401f32d455105718386
+WEBHOOK_EXAMPLES_VERSION := 7.6.1
+WEBHOOK_EXAMPLES_SHA512  := 0dee94dd707a3b70ed09aedb2a008ccd31dd7a8a6aa99e92362bcc6099caeb989eaca2f5027348034b644580914bb970193efdd9df8fb3559b7c796ca3a3329d
 
 TOOLS         := .tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 ACTIONLINT    := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)
-OPENAPI       := $(TOOLS)/openapi-$(OPENAPI_VERSION).json
+OPENAPI       := $(TOOLS)/openapi-$(OPENAPI_VERSION)
+WEBHOOK_EXAMPLES := $(TOOLS)/webhooks-examples-$(WEBHOOK_EXAMPLES_VERSION)
 
 SAMPLES := $(sort $(wildcard samples/*.log))
 RULES   := configs/rules.yaml
@@ -38,7 +42,15 @@ install = $(call begin,$(1)@$(2)); mkdir -p $(TOOLS)/new; \
 	GOBIN='$(CURDIR)/$(TOOLS)/new' GOFLAGS= $(GO) install '$(1)@$(2)'; \
 	mv '$(TOOLS)/new/$(notdir $(1))' '$@'; rmdir $(TOOLS)/new; $(end)
 
-.PHONY: build demo test check go cc curl debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus openapi bench clean
+# $(call unpack,package of @octokit,version,SHA-512 of its file) lays the files of a package of npm into $@. Nothing in it is run.
+unpack = $(call begin,@octokit/$(1)@$(2)); rm -rf $(TOOLS)/new; mkdir -p $(TOOLS)/new/files; \
+	curl -fsSL --retry 3 -o $(TOOLS)/new/package.tgz 'https://registry.npmjs.org/@octokit/$(1)/-/$(1)-$(2).tgz'; \
+	echo '$(3)  $(TOOLS)/new/package.tgz' | sha512sum --quiet --check || { \
+		echo 'make: the package from npm is not the one whose digest the Makefile has' >&2; exit 1; }; \
+	tar -xzf $(TOOLS)/new/package.tgz -C $(TOOLS)/new/files --strip-components 1; \
+	mv $(TOOLS)/new/files '$@'; rm -r $(TOOLS)/new; $(end)
+
+.PHONY: build demo test check go cc curl debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus openapi webhooks bench clean
 
 build: go ## the program, ./pushdoctor
 	$(call begin,go build -o pushdoctor ./cmd/collector); \
@@ -47,7 +59,7 @@ build: go ## the program, ./pushdoctor
 demo: build ## the service on sample history, until Ctrl-C; ONCE=1 for a summary of the history
 	./pushdoctor demo $(if $(ONCE),--once)
 
-test: check workflows rules samples ends scrape promtool prometheus openapi ## everything; what CI runs
+test: check workflows rules samples ends scrape promtool prometheus openapi webhooks ## everything; what CI runs
 
 check: go lint tidy race fuzz ## before each commit
 
@@ -83,12 +95,12 @@ curl:
 	if command -v apt-get >/dev/null && [[ $$(id -u) == 0 ]]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends curl ca-certificates; \
 	else \
-		echo "make: no curl found; make test fetches GitHub's description of its API with it" >&2; exit 1; \
+		echo "make: no curl found; make test fetches GitHub's description of its API and payloads of its webhooks with it" >&2; exit 1; \
 	fi
 
 # golangci-lint holds gofmt, vet and staticcheck: .golangci.yml says which and why.
 lint: go $(GOLANGCI_LINT)
-	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus,openapi ./...; $(end)
+	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus,openapi,webhooks ./...; $(end)
 
 tidy: go
 	$(call begin,go mod tidy -diff); $(GO) mod tidy -diff; $(end)
@@ -151,8 +163,13 @@ prometheus: go debian-prometheus
 # Each request of ours, and each answer of the fake GitHub, against GitHub's own description.
 openapi: go $(OPENAPI)
 	$(call begin,go test -tags openapi ./internal/fakegithub); \
-	PUSHDOCTOR_OPENAPI='$(CURDIR)/$(OPENAPI)' $(GO) test -count=1 -tags openapi -run '^TestOpenAPI' ./internal/fakegithub | tee /dev/stderr | \
+	PUSHDOCTOR_OPENAPI='$(CURDIR)/$(OPENAPI)/generated/api.github.com.json' $(GO) test -count=1 -tags openapi -run '^TestOpenAPI' ./internal/fakegithub | tee /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
+
+webhooks: go $(WEBHOOK_EXAMPLES)
+	$(call begin,go test -tags webhooks ./cmd/collector); \
+	PUSHDOCTOR_WEBHOOK_EXAMPLES='$(CURDIR)/$(WEBHOOK_EXAMPLES)' $(GO) test -count=1 -tags webhooks -v -run '^TestWebhookExamples$$' ./cmd/collector | \
+	tee /dev/stderr | { ! grep 'no tests to run' >/dev/null; }; $(end)
 
 bench: go ## BENCH=Parse for some of them
 	$(call begin,go test -bench '$(BENCH)'); $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...; $(end)
@@ -164,12 +181,11 @@ clean: ## what make has built, but for .tools
 $(GOLANGCI_LINT): | go
 	$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT_VERSION))
 
+$(WEBHOOK_EXAMPLES): | curl
+	$(call unpack,webhooks-examples,$(WEBHOOK_EXAMPLES_VERSION),$(WEBHOOK_EXAMPLES_SHA512))
+
 $(ACTIONLINT): | go
 	$(call install,github.com/rhysd/actionlint/cmd/actionlint,$(ACTIONLINT_VERSION))
 
 $(OPENAPI): | curl
-	$(call begin,@octokit/openapi@$(OPENAPI_VERSION) from npm); mkdir -p $(TOOLS); \
-	curl -fsSL --retry 3 -o '$@.tgz' 'https://registry.npmjs.org/@octokit/openapi/-/openapi-$(OPENAPI_VERSION).tgz'; \
-	echo '$(OPENAPI_SHA512)  $@.tgz' | sha512sum --check --quiet || { \
-		rm -f '$@.tgz'; echo 'make: the package from npm is not the one that was pinned' >&2; exit 1; }; \
-	tar -xzOf '$@.tgz' package/generated/api.github.com.json >'$@.new'; rm '$@.tgz'; mv '$@.new' '$@'; $(end)
+	$(call unpack,openapi,$(OPENAPI_VERSION),$(OPENAPI_SHA512))

@@ -106,7 +106,11 @@ func (s *service) admitted(id int64, name string) bool {
 func (s *service) collectorOf(id int64, name string) *collector {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return cmp.Or(s.readers[id], s.named[strings.ToLower(name)])
+	by := cmp.Or(s.readers[id], s.named[strings.ToLower(name)])
+	if by == nil && s.estate.app == nil && admits(s.config.Repositories, name) {
+		by = s.estate.token // there is no other
+	}
+	return by
 }
 
 // relistAfter is how long the webhook's news of repositories are waited for: they come in numbers.

@@ -491,6 +491,12 @@ func TestWebhookLater(t *testing.T) {
 		l.fake.SetToken(testToken)
 		s = l.serve()
 		time.Sleep(2 * time.Hour)
+		if got := s.metric("pushdoctor_queue_length"); got != "0" {
+			t.Errorf("the queue has %s, though the attempt that it told of has ended", got)
+		}
+		going.Attempt = 2
+		s.deliver(going, nil) // early: it goes on for two hours
+		time.Sleep(time.Minute)
 		if got := s.metric("pushdoctor_queue_length"); got != "1" {
 			t.Errorf("the queue has %s, want 1: the run goes on", got)
 		}
