@@ -22,6 +22,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,8 +31,8 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// Errors of Open and OpenReadOnly. ErrDamaged may come from any method: bbolt believes a page
-// until it reads it.
+// Errors of Open and OpenReadOnly. ErrDamaged may come from any method, since bbolt believes a page
+// until it reads it, and ErrFull from any that writes.
 var (
 	// ErrLocked is returned when another process holds the file.
 	ErrLocked = errors.New("in use")
@@ -45,6 +46,9 @@ var (
 	ErrOlder = errors.New("written by an older pushdoctor")
 	// ErrDamaged is returned when the file contradicts itself. Nothing is written to it after that.
 	ErrDamaged = errors.New("damaged")
+	// ErrFull is returned by what writes when the disk, a quota or a limit of the process has no room for it. Nothing of
+	// it was written, the store goes on to answer, and the same call succeeds once there is room.
+	ErrFull = errors.New("no room")
 )
 
 // lockTimeout is how long Open waits for a process that is about to end.
@@ -152,9 +156,9 @@ func open(path string, readOnly bool) (db *DB, err error) {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("store %s: %w by %s: end it, or ask it through its API", path, ErrLocked, holder(path))
 	case file == nil:
-		return nil, fmt.Errorf("store: %w", err)
+		return nil, fmt.Errorf("store: %w", roomless(err))
 	case isErrno(err): // a file system without locks, a full disk
-		return nil, fmt.Errorf("store %s: open: %w", path, err)
+		return nil, fmt.Errorf("store %s: open: %w", path, roomless(err))
 	case hasMagic(path):
 		return nil, advised(path, "open", fmt.Errorf("%w: %w", ErrDamaged, err))
 	default:
@@ -165,6 +169,17 @@ func open(path string, readOnly bool) (db *DB, err error) {
 func isErrno(err error) bool {
 	_, ok := errors.AsType[syscall.Errno](err)
 	return ok
+}
+
+// roomless is err, and ErrFull too where it says that there is no room.
+func roomless(err error) error {
+	for _, no := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		// bbolt keeps only the words of what went wrong while the file grew (grow in its db.go).
+		if err != nil && (errors.Is(err, no) || strings.HasSuffix(err.Error(), ": "+no.Error())) {
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
+	}
+	return err
 }
 
 // hasMagic reports whether one of the file's two meta pages begins as bbolt's do. The second one is where the
@@ -234,7 +249,7 @@ func (db *DB) update(what string, do func(*bbolt.Tx) error) error {
 		if db.damaged.Load() {
 			return ErrDamaged
 		}
-		return db.bolt.Update(do)
+		return roomless(db.bolt.Update(do))
 	})
 }
 
