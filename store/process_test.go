@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 		rewriteUntilKilled(path)
 	case "fill":
 		fillDisk(path)
+	case "compact":
+		compactUntilKilled(path)
 	case "begin":
 		beginOnFullDisk(path)
 	}

@@ -130,7 +130,19 @@ func regular(path string) (fs.FileInfo, error) {
 	return info, nil
 }
 
-func open(path string, readOnly bool) (db *DB, err error) {
+// errReplaced is returned by openFile when the file has another name by now, or none.
+var errReplaced = errors.New("the file was replaced")
+
+func open(path string, readOnly bool) (*DB, error) {
+	for tries := 0; ; tries++ {
+		db, err := openFile(path, readOnly)
+		if !errors.Is(err, errReplaced) || tries == 10 {
+			return db, err
+		}
+	}
+}
+
+func openFile(path string, readOnly bool) (db *DB, err error) {
 	var file *os.File
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -152,6 +164,12 @@ func open(path string, readOnly bool) (db *DB, err error) {
 	})
 	switch {
 	case err == nil:
+		// A lock is on the file, not on its name. Who waited for it beside a Compact has got the old file.
+		now, err := os.Stat(path)
+		is, e := file.Stat()
+		if err != nil || e != nil || !os.SameFile(now, is) {
+			return nil, errors.Join(fmt.Errorf("store %s: %w", path, errReplaced), bolt.Close())
+		}
 		return &DB{bolt: bolt, path: path}, nil
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("store %s: %w by %s: end it, or ask it through its API", path, ErrLocked, holder(path))
