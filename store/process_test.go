@@ -33,6 +33,8 @@ func TestMain(m *testing.M) {
 		fillDisk(path)
 	case "compact":
 		compactUntilKilled(path)
+	case "forget":
+		forgetUntilKilled(path)
 	case "begin":
 		beginOnFullDisk(path)
 	}

@@ -2,13 +2,15 @@ package store
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"go.etcd.io/bbolt"
 )
 
-// pruneStep is how many rows one transaction removes, so that no Record waits long.
-const pruneStep = 1000
+// removeStep is how many rows one transaction removes, so that no Record waits long: 10 ms, and 0.1 s at worst, in
+// a store of a million executions.
+const removeStep = 1000
 
 // Prune removes the findings, executions, jobs and runs that ended more than retention before now, and returns how many
 // findings and executions it removed. Totals stay. What ended so long ago is not recorded again later, since
@@ -29,43 +31,46 @@ func (db *DB) Prune(now time.Time, retention time.Duration) (findings, execution
 		return 0, 0, err
 	}
 	before := func(ended []byte) bool { return bytes.Compare(ended, horizon) < 0 }
-	remove := func(bucket []byte) func(*bbolt.Tx, []byte) error {
-		return func(tx *bbolt.Tx, k []byte) error { return tx.Bucket(bucket).Delete(k) }
+	done := func(execution []byte) (bool, error) {
+		e, err := decodeExecution(execution)
+		return err == nil && before(key(e.ended)), err
 	}
-
-	findings, err = db.pruneBucket(bucketFindings,
-		func(_ *bbolt.Tx, k, _ []byte) bool { return before(k[:8]) },
-		func(tx *bbolt.Tx, k []byte) error { _, err := removeFinding(tx, k); return err })
+	const what = "prune"
+	findings, err = db.removeRows(what, bucketFindings, horizon, everyRow, func(tx *bbolt.Tx, k []byte) error {
+		_, err := removeFinding(tx, k)
+		return err
+	})
 	if err != nil {
 		return findings, 0, err
 	}
 	// Findings point to jobs and jobs to executions: whoever looks in between finds nothing that points nowhere.
-	if _, err := db.pruneBucket(bucketJobs, func(tx *bbolt.Tx, _, exec []byte) bool {
-		e, err := decodeExecution(tx.Bucket(bucketExecutions).Get(exec))
-		return err == nil && before(key(e.ended))
-	}, remove(bucketJobs)); err != nil {
+	if _, err := db.removeRows(what, bucketJobs, nil, func(tx *bbolt.Tx, _, exec []byte) (bool, error) {
+		return done(tx.Bucket(bucketExecutions).Get(exec))
+	}, nil); err != nil {
 		return findings, 0, err
 	}
-	executions, err = db.pruneBucket(bucketExecutions, func(_ *bbolt.Tx, _, v []byte) bool {
-		e, err := decodeExecution(v)
-		return err == nil && before(key(e.ended))
-	}, remove(bucketExecutions))
+	executions, err = db.removeRows(what, bucketExecutions, nil, func(_ *bbolt.Tx, _, v []byte) (bool, error) { return done(v) }, nil)
 	if err != nil {
 		return findings, executions, err
 	}
-	_, err = db.pruneBucket(bucketRuns, func(_ *bbolt.Tx, _, ended []byte) bool { return before(ended) }, remove(bucketRuns))
+	_, err = db.removeRows(what, bucketRuns, nil, func(_ *bbolt.Tx, _, ended []byte) (bool, error) { return before(ended), nil }, nil)
 	return findings, executions, err
 }
 
-// pruneBucket removes the rows that are old, pruneStep of them in a transaction, and returns how many.
-func (db *DB) pruneBucket(bucket []byte, old func(tx *bbolt.Tx, k, v []byte) bool, remove func(tx *bbolt.Tx, k []byte) error) (int, error) {
+func everyRow(*bbolt.Tx, []byte, []byte) (bool, error) { return true, nil }
+
+// removeRows removes the rows of a bucket that match, those whose keys are below end where that is not nil, and returns how
+// many there were. removeStep of them go in a transaction, by remove; nil removes the row and nothing else.
+func (db *DB) removeRows(what string, bucket, end []byte, match func(tx *bbolt.Tx, k, v []byte) (bool, error), remove func(tx *bbolt.Tx, k []byte) error) (int, error) {
 	var from []byte
 	for n := 0; ; {
 		var keys [][]byte
-		err := db.view("prune", func(tx *bbolt.Tx) error {
+		err := db.view(what, func(tx *bbolt.Tx) error {
 			c := tx.Bucket(bucket).Cursor()
-			for k, v := c.Seek(from); k != nil && len(keys) < pruneStep; k, v = c.Next() {
-				if old(tx, k, v) {
+			for k, v := c.Seek(from); k != nil && (end == nil || bytes.Compare(k, end) < 0) && len(keys) < removeStep; k, v = c.Next() {
+				if ok, err := match(tx, k, v); err != nil {
+					return fmt.Errorf("%s %x: %w", bucket, k, err)
+				} else if ok {
 					keys = append(keys, bytes.Clone(k))
 				}
 			}
@@ -74,9 +79,15 @@ func (db *DB) pruneBucket(bucket []byte, old func(tx *bbolt.Tx, k, v []byte) boo
 		if err != nil || len(keys) == 0 {
 			return n, err
 		}
-		err = db.update("prune", func(tx *bbolt.Tx) error {
+		err = db.update(what, func(tx *bbolt.Tx) error {
 			for _, k := range keys {
-				if err := remove(tx, k); err != nil {
+				var err error
+				if remove != nil {
+					err = remove(tx, k)
+				} else {
+					err = tx.Bucket(bucket).Delete(k)
+				}
+				if err != nil {
 					return err
 				}
 			}
