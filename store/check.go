@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -12,8 +13,17 @@ import (
 // maxFaults is how many faults Check tells.
 const maxFaults = 100
 
-// Check reads the whole file, and returns an error that joins all that it finds wrong: rows that cannot be read, findings
-// and indexes that disagree, pages that bbolt calls inconsistent. Nothing is recorded while it runs.
+// Faults are what Check finds wrong, the first 100 of it.
+type Faults []error
+
+// Error returns all of them, one a line.
+func (f Faults) Error() string { return errors.Join(f...).Error() }
+
+// Unwrap returns them.
+func (f Faults) Unwrap() []error { return f }
+
+// Check reads the whole file, and returns an error that is ErrDamaged and Faults if anything is wrong with it: rows that cannot
+// be read, findings and indexes that disagree, pages that bbolt calls inconsistent. Nothing is recorded while it runs.
 func (db *DB) Check() error {
 	// bbolt checks in a goroutine of its own, where a bad address ends the program: rows go first, in this one.
 	if err := db.view("check", checkRows); err != nil {
@@ -25,7 +35,7 @@ func (db *DB) Check() error {
 		if err != nil {
 			return err
 		}
-		var f faults
+		var f Faults
 		for err := range tx.Check() {
 			f.add("%w", err)
 		}
@@ -33,26 +43,83 @@ func (db *DB) Check() error {
 	})
 }
 
-type faults []error
+// A Summary says in numbers what a store holds.
+type Summary struct {
+	Schema       int
+	Size, Free   int64 // bytes of the file, and of the free pages in it
+	Repositories int
+	Executions   int
+	Findings     int
+	Years        map[int]int // findings, by the year in which their jobs ended, UTC
+	Pending      int         // logs that wait to be asked for again
+	Totals       int
+	// The first and the last end of a job among the executions; zero where there is none.
+	Oldest, Newest time.Time
+}
 
-func (f *faults) add(format string, args ...any) {
+// Summary counts what the store holds, for which it reads the whole file.
+func (db *DB) Summary() (Summary, error) {
+	s := Summary{Years: map[int]int{}}
+	err := db.view("summary", func(tx *bbolt.Tx) (err error) {
+		if s.Schema, err = schema(tx); err != nil {
+			return err
+		}
+		s.Size = tx.Size()
+		s.Free = int64(db.bolt.Stats().FreePageN * db.bolt.Info().PageSize)
+		s.Repositories = tx.Bucket(bucketRepositories).Stats().KeyN
+		s.Pending = tx.Bucket(bucketPending).Stats().KeyN
+		s.Totals = tx.Bucket(bucketTotals).Stats().KeyN
+		if err := tx.Bucket(bucketFindings).ForEach(func(k, _ []byte) error {
+			ended, err := number(k[:min(8, len(k))])
+			s.Findings++
+			s.Years[moment(ended).Year()]++
+			return err
+		}); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketExecutions).ForEach(func(_, v []byte) error {
+			e, err := decodeExecution(v)
+			if err != nil {
+				return err
+			}
+			ended := moment(e.ended)
+			if s.Executions == 0 || ended.Before(s.Oldest) {
+				s.Oldest = ended
+			}
+			if ended.After(s.Newest) {
+				s.Newest = ended
+			}
+			s.Executions++
+			return nil
+		})
+	})
+	if err != nil {
+		return Summary{}, err
+	}
+	return s, nil
+}
+
+// moment is the time of which seconds were taken.
+func moment(seconds uint64) time.Time { return time.Unix(int64(seconds^1<<63), 0).UTC() }
+
+func (f *Faults) add(format string, args ...any) {
 	if len(*f) < maxFaults {
 		*f = append(*f, fmt.Errorf(format, args...))
 	}
 }
 
-func (f *faults) err() error {
-	if len(*f) == 0 {
+func (f Faults) err() error {
+	if len(f) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrDamaged, errors.Join(*f...))
+	return fmt.Errorf("%w: %w", ErrDamaged, f)
 }
 
 func checkRows(tx *bbolt.Tx) error {
 	if err := current(tx); err != nil {
 		return err
 	}
-	var f faults
+	var f Faults
 	rows := map[string]int{}
 	if err := tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 		check := rowChecks[string(name)]

@@ -94,7 +94,7 @@ on what evidence, and what to do about it.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w\n%s --help shows the flags", err, c.CommandPath())
 	})
-	root.AddCommand(p.diagnoseCommand(), p.findingsCommand(), p.serveCommand(), p.backfillCommand(), p.reclassifyCommand(), p.demoCommand(), p.rulesCommand(), p.configCommand(), p.versionCommand())
+	root.AddCommand(p.diagnoseCommand(), p.findingsCommand(), p.serveCommand(), p.backfillCommand(), p.reclassifyCommand(), p.storeCommand(), p.demoCommand(), p.rulesCommand(), p.configCommand(), p.versionCommand())
 	// Without a flag of ours cobra takes -v for it too.
 	root.Flags().Bool("version", false, "show version, commit and Go version")
 	root.Version = versionText()

@@ -129,7 +129,7 @@ func TestVersion(t *testing.T) {
 
 // Red where a command has no example, or promises what does not exist.
 func TestHelp(t *testing.T) {
-	for _, c := range []string{"diagnose", "findings", "serve", "backfill", "demo", "rules check", "rules list", "config check", "version"} {
+	for _, c := range []string{"diagnose", "findings", "serve", "backfill", "demo", "rules check", "rules list", "config check", "store check", "store compact", "store forget", "version"} {
 		got := call{args: append(strings.Fields(c), "--help")}.run(t)
 		if !strings.Contains(got.stdout, "Examples:\n  ") || !strings.Contains(got.stdout, "pushdoctor "+c) {
 			t.Errorf("%s --help has no example:\n%s", c, got.stdout)
