@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -31,8 +30,12 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	if limit, err := strconv.ParseUint(os.Getenv("COLLECTOR_TEST_DISK"), 10, 64); err == nil {
-		signal.Ignore(syscall.SIGXFSZ)
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+		var r syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &r); err != nil {
+			panic(err)
+		}
+		r.Cur = min(limit, r.Max) // a test may raise it again
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &r); err != nil {
 			panic(err)
 		}
 	}
