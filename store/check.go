@@ -22,6 +22,19 @@ func (f Faults) Error() string { return errors.Join(f...).Error() }
 // Unwrap returns them.
 func (f Faults) Unwrap() []error { return f }
 
+func (f *Faults) add(format string, args ...any) {
+	if len(*f) < maxFaults {
+		*f = append(*f, fmt.Errorf(format, args...))
+	}
+}
+
+func (f Faults) err() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, f)
+}
+
 // Check reads the whole file, and returns an error that is ErrDamaged and Faults if anything is wrong with it: rows that cannot
 // be read, findings and indexes that disagree, pages that bbolt calls inconsistent. Nothing is recorded while it runs.
 func (db *DB) Check() error {
@@ -35,12 +48,33 @@ func (db *DB) Check() error {
 		if err != nil {
 			return err
 		}
-		var f Faults
-		for err := range tx.Check() {
-			f.add("%w", err)
+		f := checkLengths(tx, int(tx.Size())/db.bolt.Info().PageSize)
+		if len(f) == 0 {
+			for err := range tx.Check() {
+				f.add("%w", err)
+			}
 		}
 		return errors.Join(f.err(), tx.Rollback())
 	})
+}
+
+// checkLengths looks at how many pages each page says that it goes on for. bbolt's own check remembers each of them, of which a
+// damaged number may be four thousand million.
+func checkLengths(tx *bbolt.Tx, pages int) (f Faults) {
+	for id := 2; id < pages; id++ {
+		p, err := tx.Page(id)
+		switch {
+		case err != nil:
+			f.add("page %d: %w", id, err)
+		case p.Type == "free":
+		case p.OverflowCount >= pages-id:
+			f.add("page %d goes on for %d pages, beyond the end", id, p.OverflowCount)
+			return f
+		default:
+			id += p.OverflowCount
+		}
+	}
+	return f
 }
 
 // A Summary says in numbers what a store holds.
@@ -101,19 +135,6 @@ func (db *DB) Summary() (Summary, error) {
 
 // moment is the time of which seconds were taken.
 func moment(seconds uint64) time.Time { return time.Unix(int64(seconds^1<<63), 0).UTC() }
-
-func (f *Faults) add(format string, args ...any) {
-	if len(*f) < maxFaults {
-		*f = append(*f, fmt.Errorf(format, args...))
-	}
-}
-
-func (f Faults) err() error {
-	if len(f) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrDamaged, f)
-}
 
 func checkRows(tx *bbolt.Tx) error {
 	if err := current(tx); err != nil {

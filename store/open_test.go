@@ -318,6 +318,30 @@ func TestCheckTellsOfLostPages(t *testing.T) {
 	}
 }
 
+// A page that says that it goes on for all eternity can be read well. A Check that counts these pages until the memory is used up
+// turns this red.
+func TestCheckTellsOfEndlessPages(t *testing.T) {
+	path := filled(t)
+	data, size := read(t, path), os.Getpagesize()
+	end := int(newestMeta(data, 56)) * size
+	for at := 2 * size; at < end; at += size {
+		if page := data[at : at+size]; bytes.Contains(page, []byte("write_package")) {
+			binary.NativeEndian.PutUint32(page[12:], 0xFFFFFFFF)
+		}
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.OpenReadOnly(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if err := db.Check(); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "goes on for 4294967295 pages, beyond the end") {
+		t.Errorf("Check: %v", err)
+	}
+}
+
 // A reader that shuts out another one turns this red, and so does a writer that writes beside readers, or a reader that
 // can write.
 func TestReadOnly(t *testing.T) {
