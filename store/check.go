@@ -42,19 +42,20 @@ func (db *DB) Check() error {
 	if err := db.view("check", checkRows); err != nil {
 		return err
 	}
-	return db.guard("check", func() error {
+	return db.guard("check", func() (err error) {
 		// Beside a writer, only a writable transaction may look at the free pages.
 		tx, err := db.bolt.Begin(!db.bolt.IsReadOnly())
 		if err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, tx.Rollback()) }() // after a panic too, or Close waits for it
 		f := checkLengths(tx, int(tx.Size())/db.bolt.Info().PageSize)
 		if len(f) == 0 {
 			for err := range tx.Check() {
 				f.add("%w", err)
 			}
 		}
-		return errors.Join(f.err(), tx.Rollback())
+		return f.err()
 	})
 }
 
