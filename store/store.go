@@ -46,8 +46,8 @@ var (
 	ErrOlder = errors.New("written by an older pushdoctor")
 	// ErrDamaged is returned when the file contradicts itself. Nothing is written to it after that.
 	ErrDamaged = errors.New("damaged")
-	// ErrFull is returned by what writes when the disk, a quota or a limit of the process has no room for it. Nothing of
-	// it was written, the store goes on to answer, and the same call succeeds once there is room.
+	// ErrFull is returned by what writes when the disk, a quota or a limit of the process has no room for it. Its
+	// last transaction was not written, the store goes on to answer, and the same call succeeds once there is room.
 	ErrFull = errors.New("no room")
 )
 
