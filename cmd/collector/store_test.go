@@ -25,8 +25,8 @@ func kept(t *testing.T) []byte {
 	return data
 }
 
-// ended is a reading that ended on a day.
-func ended(repository string, day string, n int) store.Reading {
+// concluded is a reading that ended on a day.
+func concluded(repository string, day string, n int) store.Reading {
 	r := reading(repository, 0, pushdoctor.CauseTimeout, n)
 	at, err := time.Parse(time.DateOnly, day)
 	if err != nil {
@@ -68,7 +68,7 @@ func TestStoreCheck(t *testing.T) {
 	if got := check(); got.status != exitFailed || !strings.HasPrefix(got.stderr, "pushdoctor: there is no store pushdoctor.db: ") {
 		t.Errorf("of no store: %+v", got)
 	}
-	keep(t, ended("octo-lab/api", "2025-12-31", 2), ended("octo-lab/web-shop", "2026-01-01", 60), ended("octo-lab/api", "2026-03-01", 1))
+	keep(t, concluded("octo-lab/api", "2025-12-31", 2), concluded("octo-lab/web-shop", "2026-01-01", 60), concluded("octo-lab/api", "2026-03-01", 1))
 	before := kept(t)
 	_, summary, _ := strings.Cut(check().stdout, " are free\n")
 	if diff := cmp.Diff(`        2 repositories
@@ -128,7 +128,7 @@ no fault
 
 // Red where one of the commands works beside a service, or does not say what is in the way.
 func TestStoreIsHeld(t *testing.T) {
-	keep(t, ended("octo-lab/api", "2026-03-01", 2))
+	keep(t, concluded("octo-lab/api", "2026-03-01", 2))
 	api(t)
 	for _, args := range []string{"check", "compact", "forget --repository octo-lab/api", "forget --repository octo-lab/api --yes"} {
 		got := call{args: append([]string{"store"}, strings.Fields(args)...)}.run(t)
@@ -141,7 +141,7 @@ func TestStoreIsHeld(t *testing.T) {
 
 // Red where something is removed that nobody confirmed, something else than was said, or where it is not said what is left.
 func TestStoreForget(t *testing.T) {
-	keep(t, ended("octo-lab/api", "2026-03-01", 2), ended("octo-lab/web-shop", "2026-03-01", 1))
+	keep(t, concluded("octo-lab/api", "2026-03-01", 2), concluded("octo-lab/web-shop", "2026-03-01", 1))
 	forget := func(args ...string) end {
 		return call{args: append([]string{"store", "forget"}, args...)}.run(t)
 	}
