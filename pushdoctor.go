@@ -1,6 +1,6 @@
 // Package pushdoctor holds the words that its other packages share: what a job's
-// log says of the job (Facts), what failed in it (Finding) and what to do about
-// it (Hint). It has no behaviour beyond its closed sets, and it imports nothing.
+// log says of the job (Facts), what failed in it (Finding), what is broken for how
+// long (Group) and what to do about it (Hint). It has no behaviour beyond its closed sets, and it imports nothing.
 //
 // The sets are label values of metrics and field values of JSON, so a change of a
 // value is a breaking change.
@@ -62,6 +62,12 @@ var Causes = []Cause{
 	CauseRegistryUnavailable, CauseTimeout, CauseConnectionLost, CauseConnectionRefused,
 	CauseDNSFailure, CauseTLSFailure, CauseDiskFull, CauseDaemonFailure,
 	CauseExporterUnsupported, CauseUnknown,
+}
+
+// transient are the causes of which the same push may get through later, though nobody has changed anything.
+var transient = []Cause{
+	CauseContentNotFound, CauseRateLimited, CauseUploadRejected, CauseRegistryUnavailable, CauseTimeout, CauseConnectionLost,
+	CauseConnectionRefused, CauseDNSFailure, CauseDaemonFailure, CauseUnknown,
 }
 
 // A Registry says which product answered, or was to answer.
@@ -254,6 +260,44 @@ type Finding struct {
 	Evidence     []Evidence   `json:"evidence"`
 }
 
+// A GroupState says whether something is broken still.
+type GroupState string
+
+// The states of a group.
+const (
+	GroupOpen  GroupState = "open"
+	GroupFixed GroupState = "fixed" // a later execution of the job pushed the image well
+	GroupStale GroupState = "stale" // there was no news for too long, or its repository, workflow or branch is gone
+)
+
+// GroupStates are all states of a group.
+var GroupStates = []GroupState{GroupOpen, GroupFixed, GroupStale}
+
+// A Group is one thing that is broken, or was: the pushes of one image by one job of one workflow on one watched ref, from
+// the first failure that no retry cured to the first later execution that pushes the image well. What breaks
+// again afterwards is another Group.
+type Group struct {
+	Repository string     `json:"repository"` // owner/name
+	Workflow   string     `json:"workflow"`   // the workflow file's base name
+	Ref        string     `json:"ref"`        // the branch or tag, or the pattern that admits it: "release/*"
+	Registry   Registry   `json:"registry"`
+	Job        string     `json:"job"`
+	Image      string     `json:"image"` // lower case, without tag and digest; "" where the log names none that could be pushed
+	State      GroupState `json:"state"`
+	Cause      Cause      `json:"cause"`  // of the newest failure
+	Status     int        `json:"status"` // of the newest failure; 0: there was no answer
+	Failures   int        `json:"failures"`
+	Opened     time.Time  `json:"opened_at"` // the end of the first job that failed
+	Newest     time.Time  `json:"newest_at"` // the end of the last job that failed
+	Finding    string     `json:"finding"`   // the id of the newest failure
+	Closed     time.Time  `json:"closed_at,omitzero"`
+	FixedRun   int64      `json:"fixed_run_id,omitempty"` // the run that pushed the image well
+	FixedURL   string     `json:"fixed_url,omitempty"`    // its job's address
+	Reason     string     `json:"reason,omitempty"`       // why it is stale, where somebody said so
+
+	RepositoryID int64 `json:"-"`
+}
+
 // A Hint is one thing to do about a finding.
 type Hint struct {
 	ID         string   `json:"id"`
@@ -267,6 +311,12 @@ type Hint struct {
 
 // Valid reports whether c is one of Causes.
 func (c Cause) Valid() bool { return slices.Contains(Causes, c) }
+
+// Lasting reports whether the same push fails until somebody changes something. What is not Lasting may pass by itself.
+func (c Cause) Lasting() bool { return !slices.Contains(transient, c) }
+
+// Valid reports whether s is one of GroupStates.
+func (s GroupState) Valid() bool { return slices.Contains(GroupStates, s) }
 
 // Valid reports whether r is one of Registries.
 func (r Registry) Valid() bool { return slices.Contains(Registries, r) }
@@ -297,6 +347,9 @@ type Run struct {
 	StartedAt      time.Time // of this attempt
 	UpdatedAt      time.Time
 	URL            string
+	// Ref is what groups show of Branch: itself, or the pattern that admits it. It is "" where the run opens and closes none.
+	// GitHub does not tell it; the collector does.
+	Ref string
 }
 
 // An Execution identifies one execution of a job. A re-run of failed jobs carries the others over into
