@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/akkospace/pushdoctor"
 )
 
 // maxFaults is how many faults Check tells.
@@ -87,6 +89,8 @@ type Summary struct {
 	Findings     int
 	Years        map[int]int // findings, by the year in which their jobs ended, UTC
 	Pending      int         // logs that wait to be asked for again
+	Queued       int         // what the webhook told of and waits to be read
+	Groups       int         // what is or was broken
 	Totals       int
 	// The first and the last end of a job among the executions; zero where there is none.
 	Oldest, Newest time.Time
@@ -103,6 +107,8 @@ func (db *DB) Summary() (Summary, error) {
 		s.Free = int64(db.bolt.Stats().FreePageN * db.bolt.Info().PageSize)
 		s.Repositories = tx.Bucket(bucketRepositories).Stats().KeyN
 		s.Pending = tx.Bucket(bucketPending).Stats().KeyN
+		s.Queued = tx.Bucket(bucketQueue).Stats().KeyN
+		s.Groups = tx.Bucket(bucketGroups).Stats().KeyN
 		s.Totals = tx.Bucket(bucketTotals).Stats().KeyN
 		if err := tx.Bucket(bucketFindings).ForEach(func(k, _ []byte) error {
 			ended, err := number(k[:min(8, len(k))])
@@ -248,5 +254,62 @@ var rowChecks = map[string]func(tx *bbolt.Tx, k, v []byte) error{
 			return fmt.Errorf("not in %s", bucketPendingByJob)
 		}
 		return nil
+	},
+	string(bucketGroups): func(tx *bbolt.Tx, k, v []byte) error {
+		var r groupRow
+		if err := decode(v, &r); err != nil {
+			return err
+		}
+		t := folder{scope: scopeOf(r.RepositoryID, r.Workflow, r.Ref, r.Job)}.thing(r.Registry, r.Image)
+		if !r.State.Valid() || !bytes.Equal(k, append(t.prefix(), key(seconds(r.Opened))...)) {
+			return fmt.Errorf("holds a group of repository %d that is %.40q", r.RepositoryID, r.State)
+		}
+		open := tx.Bucket(bucketOpen).Get(append(key(uint64(r.RepositoryID)), k...)) != nil
+		if open != (r.State == pushdoctor.GroupOpen) {
+			return fmt.Errorf("is %s; in %s: %t", r.State, bucketOpen, open)
+		}
+		return nil
+	},
+	string(bucketOpen): func(tx *bbolt.Tx, k, _ []byte) error {
+		if len(k) != 48 || tx.Bucket(bucketGroups).Get(k[8:]) == nil {
+			return errors.New("its group is not there")
+		}
+		return nil
+	},
+	string(bucketGroupEvents): func(_ *bbolt.Tx, k, v []byte) error {
+		if len(k) != eventLen {
+			return fmt.Errorf("an event of %d bytes", len(k))
+		}
+		switch kind(k[0]) {
+		case kindFailure:
+			return decode(v, new(failureEvent))
+		case kindGood:
+			return decode(v, new(goodEvent))
+		case kindGone, kindObserved:
+			return nil
+		}
+		return fmt.Errorf("an event of kind %q", k[0])
+	},
+	string(bucketGroupJobs): func(tx *bbolt.Tx, exec, _ []byte) error {
+		w, err := readWeighed(tx, exec)
+		if err != nil {
+			return err
+		}
+		for _, k := range w.Events {
+			if tx.Bucket(bucketGroupEvents).Get(k) == nil {
+				return fmt.Errorf("its event %x is not there", k)
+			}
+		}
+		return nil
+	},
+	string(bucketCandidates): func(_ *bbolt.Tx, k, v []byte) error {
+		if len(k) != 48 {
+			return fmt.Errorf("a run of %d bytes", len(k))
+		}
+		return decode(v, new(candidate))
+	},
+	string(bucketLooked): func(_ *bbolt.Tx, _, v []byte) error {
+		_, err := number(v)
+		return err
 	},
 }

@@ -126,6 +126,20 @@ var holdings = []struct {
 		_, err := removeFinding(tx, k[8:])
 		return err
 	}},
+	{"pushes held against groups", bucketGroupJobs, func(s subject, tx *bbolt.Tx, exec, _ []byte) (bool, error) {
+		return executed(s, tx.Bucket(bucketExecutions).Get(exec))
+	}, func(tx *bbolt.Tx, exec []byte) error {
+		w, err := readWeighed(tx, exec)
+		if err != nil {
+			return err
+		}
+		for _, event := range w.Events {
+			if err := tx.Bucket(bucketGroupEvents).Delete(event); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketGroupJobs).Delete(exec)
+	}},
 	{"jobs", bucketJobs, func(s subject, tx *bbolt.Tx, _, exec []byte) (bool, error) {
 		return executed(s, tx.Bucket(bucketExecutions).Get(exec))
 	}, nil},
@@ -138,8 +152,55 @@ var holdings = []struct {
 	}, func(tx *bbolt.Tx, k []byte) error {
 		return errors.Join(tx.Bucket(bucketPending).Delete(k), tx.Bucket(bucketPendingByJob).Delete(k[8:]))
 	}},
+	{"looked-at runs", bucketLooked, func(s subject, tx *bbolt.Tx, k, _ []byte) (bool, error) {
+		at, v := tx.Bucket(bucketGroups).Cursor().Seek(k[:16]) // a scope is that of its groups
+		if !bytes.HasPrefix(at, k[:16]) {
+			return false, nil
+		}
+		return grouped(s, tx, at, v)
+	}, nil},
+	{"groups", bucketGroups, grouped, func(tx *bbolt.Tx, k []byte) error {
+		var r groupRow
+		if err := decode(tx.Bucket(bucketGroups).Get(k), &r); err != nil {
+			return err
+		}
+		return errors.Join(tx.Bucket(bucketOpen).Delete(append(key(uint64(r.RepositoryID)), k...)), tx.Bucket(bucketGroups).Delete(k), removeEvents(tx, k[16:32]))
+	}},
+	{"runs to look at", bucketCandidates, leads, nil},
+	{"queued work", bucketQueue, leads, func(tx *bbolt.Tx, k []byte) error {
+		var w Work
+		if err := decode(tx.Bucket(bucketQueue).Get(k), &w); err != nil {
+			return err
+		}
+		return doneWork(tx, w)
+	}},
 	{"totals", bucketTotals, counted, nil},
 	{"names and cursors", bucketRepositories, leads, nil},
+}
+
+func grouped(s subject, _ *bbolt.Tx, _, v []byte) (bool, error) {
+	var r groupRow
+	err := decode(v, &r)
+	return s.ids[r.RepositoryID], err
+}
+
+// removeEvents removes the events of one thing that no execution tells.
+func removeEvents(tx *bbolt.Tx, thing []byte) error {
+	events := tx.Bucket(bucketGroupEvents)
+	var keys [][]byte
+	for _, k := range []kind{kindFailure, kindGone, kindObserved} {
+		prefix := append([]byte{byte(k)}, thing...)
+		c := events.Cursor()
+		for at, _ := c.Seek(prefix); bytes.HasPrefix(at, prefix); at, _ = c.Next() {
+			keys = append(keys, bytes.Clone(at))
+		}
+	}
+	for _, k := range keys {
+		if err := events.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // leads reports whether a key begins with the id.

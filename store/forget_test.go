@@ -46,7 +46,7 @@ func inhabited(t *testing.T, names map[int64]string) string {
 		}
 		for job := range int64(10) {
 			r := reading(1, day)
-			r.Job, r.Bytes = of(job), 0
+			r.Job, r.Bytes, r.Ref = of(job), 0, "main"
 			for n := range 120 { // more than one transaction removes
 				f := denied(name)
 				if n%3 == 0 {
@@ -56,7 +56,20 @@ func inhabited(t *testing.T, names map[int64]string) string {
 			}
 			record(t, db, r, true)
 		}
-		must(db.CountRuns(id, []pushdoctor.Run{{Repository: name, RepositoryID: id, ID: id, Attempt: 1, Workflow: "image.yml", Conclusion: "success", UpdatedAt: day}}))
+		cured := reading(1, day)
+		cured.Job, cured.Bytes, cured.Ref = of(20), 0, "main"
+		cured.Findings, cured.Good = nil, map[string]pushdoctor.Registry{"ghcr.io/" + name: pushdoctor.RegistryGHCR, "ghcr.io/octo-lab/other": pushdoctor.RegistryGHCR}
+		record(t, db, cured, true)
+		run := pushdoctor.Run{Repository: name, RepositoryID: id, ID: id, Attempt: 1, Workflow: "image.yml", Ref: "main", Conclusion: "success", UpdatedAt: day}
+		must(db.CountRuns(id, []pushdoctor.Run{run}))
+		groups, err := db.Groups(store.GroupQuery{Now: day, Repository: name})
+		must(err)
+		if len(groups) == 0 {
+			t.Fatal("nothing is broken")
+		}
+		must(db.Looked(groups[0], run))
+		_, err = db.Enqueue(store.Work{Repository: name, RepositoryID: id, RunID: 77, Attempt: 1, Queued: day})
+		must(err)
 		must(db.PutPending(store.Pending{Kind: store.PendingMissing, Job: of(50), Due: day}))
 		must(db.PutPending(store.Pending{Kind: store.PendingGone, Job: of(51), Due: day}))
 		must(db.CountError(name, "not_found"))
@@ -83,16 +96,23 @@ func timeless(t *testing.T, path string) map[string]string {
 // that were counted under a name or a pattern.
 func TestForget(t *testing.T) {
 	all := map[int64]string{7: "octo-lab/api", 8: "Octo-Lab/API", 9: "octo-lab/api-2"}
-	both := []store.Holding{{"findings", 2400}, {"jobs", 20}, {"executions", 20}, {"runs", 2}, {"pending logs", 4}, {"totals", 14}, {"names and cursors", 2}}
-	one := []store.Holding{{"findings", 1200}, {"jobs", 10}, {"executions", 10}, {"runs", 1}, {"pending logs", 2}, {"totals", 6}, {"names and cursors", 1}}
+	held := func(repositories, totals int) (all []store.Holding) {
+		for _, h := range []store.Holding{
+			{"findings", 1200}, {"pushes held against groups", 11}, {"jobs", 11}, {"executions", 11}, {"runs", 1}, {"pending logs", 2},
+			{"looked-at runs", 12}, {"groups", 1}, {"runs to look at", 1}, {"queued work", 1},
+		} {
+			all = append(all, store.Holding{What: h.What, Rows: h.Rows * repositories})
+		}
+		return append(all, store.Holding{What: "totals", Rows: totals}, store.Holding{What: "names and cursors", Rows: repositories})
+	}
 	for _, test := range []struct {
 		name string
 		held []store.Holding
 		left map[int64]string
 	}{
-		{"OCTO-lab/api", both, map[int64]string{9: "octo-lab/api-2"}},
-		{"9", append(one[:5:5], store.Holding{What: "totals", Rows: 7}, one[6]), map[int64]string{7: "octo-lab/api", 8: "Octo-Lab/API"}},
-		{"7", one, nil}, // the errors are of the other one too
+		{"OCTO-lab/api", held(2, 14), map[int64]string{9: "octo-lab/api-2"}},
+		{"9", held(1, 7), map[int64]string{7: "octo-lab/api", 8: "Octo-Lab/API"}},
+		{"7", held(1, 6), nil}, // the errors are of the other one too
 		{"octo-lab/gone", []store.Holding{{"totals", 1}}, nil},
 		{"octo-lab/ap", nil, all},
 		{"0", nil, all},

@@ -218,6 +218,8 @@ func TestDamagedPages(t *testing.T) {
 	}
 }
 
+func recorded(_ bool, err error) error { return err }
+
 // A fault in the rows that Check does not tell turns this red.
 func TestCheckTells(t *testing.T) {
 	path := filled(t)
@@ -226,7 +228,10 @@ func TestCheckTells(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := errors.Join(
-		db.CountRuns(7, []pushdoctor.Run{{ID: 1, Attempt: 1, Conclusion: "success", UpdatedAt: day}}),
+		db.CountRuns(7, []pushdoctor.Run{{ID: 1, Attempt: 1, Conclusion: "success", UpdatedAt: day, Ref: "main"}}),
+		recorded(db.Record(watched(201, time.Hour, "web", denied("api")))),
+		recorded(db.Record(watched(202, 2*time.Hour, "api"))),
+		recorded(db.Record(watched(203, 3*time.Hour, "", denied("api")))),
 		db.PutPending(store.Pending{Kind: store.PendingMissing, Job: reading(200, day).Job, Due: day}),
 		db.Check(), db.Close(),
 	); err != nil {
@@ -252,7 +257,7 @@ func TestCheckTells(t *testing.T) {
 		change func(*bbolt.Tx) error
 		want   string
 	}{
-		{"finding removed", remove("findings"), "by_id has 100 rows for 99 findings"},
+		{"finding removed", remove("findings"), "by_id has 102 rows for 101 findings"},
 		{"finding cut", put("findings", `{"job`), "unexpected end of JSON input"},
 		{"finding of another job", put("findings", `{"job":{"job_id":3}}`), "holds a finding of job 3"},
 		{"index of repositories", remove("by_repo"), `by_repo has "" for the cause "package_access_denied"`},
@@ -276,6 +281,16 @@ func TestCheckTells(t *testing.T) {
 		{"pending", put("pending", "1"), "cannot unmarshal number"},
 		{"pending index", remove("pending_jobs"), "not in pending_jobs"},
 		{"pending row", remove("pending"), "pending_jobs has 1 rows for 0"},
+		{"group", put("groups", `{"job":"another"}`), "holds a group of repository 0"},
+		{"open group, index", remove("open"), "is open; in open: false"},
+		{"open group", func(tx *bbolt.Tx) error {
+			return errors.Join(tx.DeleteBucket([]byte("groups")), func() error { _, err := tx.CreateBucket([]byte("groups")); return err }())
+		}, "its group is not there"},
+		{"event", remove("group_events"), "is not there"},
+		{"event cut", put("group_events", `{"cause`), "unexpected end of JSON input"},
+		{"event of a job", put("group_jobs", `{"scope":"AA=="}`), "events of another length"},
+		{"candidate", put("candidates", ``), "unexpected end of JSON input"},
+		{"looked", put("looked", "1"), "a number of 1 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := file(t)

@@ -14,8 +14,12 @@ const removeStep = 1000
 
 // Prune removes the findings, executions, jobs and runs that ended more than retention before now, and returns how many
 // findings and executions it removed. Totals stay. What ended so long ago is not recorded again later, since
-// nothing would tell that it was counted. With a retention of 0 or less it does nothing.
+// nothing would tell that it was counted. Groups that closed so long ago go as well; those that are stale at now are
+// written as such. With a retention of 0 or less all is kept.
 func (db *DB) Prune(now time.Time, retention time.Duration) (findings, executions int, err error) {
+	if err := db.pruneGroups(now); err != nil {
+		return 0, 0, err
+	}
 	if retention <= 0 {
 		return 0, 0, nil
 	}
@@ -41,6 +45,9 @@ func (db *DB) Prune(now time.Time, retention time.Duration) (findings, execution
 		return err
 	})
 	if err != nil {
+		return findings, 0, err
+	}
+	if err := db.pruneClosed(before); err != nil {
 		return findings, 0, err
 	}
 	// Findings point to jobs and jobs to executions: whoever looks in between finds nothing that points nowhere.

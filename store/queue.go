@@ -137,17 +137,19 @@ func (db *DB) NextWork(now time.Time, each int) ([]Work, error) {
 
 // DoneWork removes w from the queue. It does nothing where w is not there.
 func (db *DB) DoneWork(w Work) error {
-	return db.update(w.what(), func(tx *bbolt.Tx) error {
-		_, ok, err := removeWork(tx, w)
-		if err != nil || !ok {
-			return err
-		}
-		n, err := number(tx.Bucket(bucketMeta).Get(keyQueued))
-		if err != nil {
-			return err
-		}
-		return tx.Bucket(bucketMeta).Put(keyQueued, key(n-1))
-	})
+	return db.update(w.what(), func(tx *bbolt.Tx) error { return doneWork(tx, w) })
+}
+
+func doneWork(tx *bbolt.Tx, w Work) error {
+	_, ok, err := removeWork(tx, w)
+	if err != nil || !ok {
+		return err
+	}
+	n, err := number(tx.Bucket(bucketMeta).Get(keyQueued))
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucketMeta).Put(keyQueued, key(n-1))
 }
 
 // RetryWork puts w off until due, and notes that it was tried. It does nothing where w is not there.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -47,8 +48,12 @@ type Reading struct {
 	Findings []pushdoctor.Finding // by line
 	// Pushed counts the images that the job pushed well, those among them that failed at first.
 	Pushed map[pushdoctor.Registry]int
-	Bytes  int64  // of the log
-	Rules  string // the version of the rules
+	// Ref is what groups show of the job's branch or tag. It is "" where the job opens and closes none.
+	Ref string
+	// Good are the images that the job pushed well, by the registry that took them.
+	Good  map[string]pushdoctor.Registry
+	Bytes int64  // of the log
+	Rules string // the version of the rules
 }
 
 func (r Reading) check() error {
@@ -67,7 +72,7 @@ func (r Reading) check() error {
 			errs = append(errs, fmt.Errorf("finding %d: unknown cause %q or registry %q", i+1, f.Cause, f.Registry))
 		}
 	}
-	for registry := range r.Pushed {
+	for _, registry := range slices.AppendSeq(slices.Collect(maps.Keys(r.Pushed)), maps.Values(r.Good)) {
 		if !registry.Valid() {
 			errs = append(errs, fmt.Errorf("pushes to unknown registry %q", registry))
 		}
@@ -75,8 +80,8 @@ func (r Reading) check() error {
 	return errors.Join(errs...)
 }
 
-// Record marks the execution of r.Job as read, and writes its findings, their indexes and their part of the
-// totals, all in one transaction. It reports whether the execution was new. One that was read before gets
+// Record marks the execution of r.Job as read, and writes its findings, their indexes, their part of the totals and what
+// they say of groups, all in one transaction. It reports whether the execution was new. One that was read before gets
 // r's findings for the ones it had, and totals stay as they are. What ended before the last Prune kept
 // anything may have been counted and forgotten: nothing is written of it. The job's pending work is done in each case.
 //
@@ -125,6 +130,9 @@ func (db *DB) Record(r Reading) (added bool, err error) {
 		}
 		e := execution{job.RepositoryID, job.JobID, ended, r.Result, r.Rules}
 		if err := errors.Join(executions.Put(exec, e.encode()), jobs.Put(key(uint64(r.Job.JobID)), exec), donePending(tx, r.Job.JobID)); err != nil {
+			return err
+		}
+		if err := db.weigh(tx, exec, job, r); err != nil {
 			return err
 		}
 		if added = old == nil; !added {

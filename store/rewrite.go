@@ -7,7 +7,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Rewrite puts each of findings in place of the one with its id, with the indexes, all in one transaction, and returns
+// Rewrite puts each of findings in place of the one with its id, with the indexes and what they say of groups, all in one transaction, and returns
 // how many of them the store still had. Their jobs and facts stay as they are, and so do totals: what was counted
 // under a cause remains counted under it.
 func (db *DB) Rewrite(findings []Stored) (rewritten int, err error) {
@@ -31,6 +31,9 @@ func (db *DB) Rewrite(findings []Stored) (rewritten int, err error) {
 			old.Facts.TokenLine = old.TokenLine
 			if err := putFinding(tx, seconds(old.Job.CompletedAt), old.Job.job(), at, f.Finding, old.Facts); err != nil {
 				return fmt.Errorf("finding %s: %w", f.ID, err)
+			}
+			if err := db.reweigh(tx, old.Job.job(), at, f.Finding); err != nil {
+				return fmt.Errorf("group of finding %s: %w", f.ID, err)
 			}
 			n++
 		}

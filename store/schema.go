@@ -31,6 +31,12 @@ var (
 	bucketPendingByJob = []byte("pending_jobs") // job, kind: due
 	bucketQueue        = []byte("queue")        // repository, run, attempt, job: Work
 	bucketQueueDue     = []byte("queue_due")    // repository, due, run, attempt, job: nothing
+	bucketGroups       = []byte("groups")       // scope, thing, opened: groupRow
+	bucketOpen         = []byte("open")         // repository, and the group's key: nothing
+	bucketGroupEvents  = []byte("group_events") // kind, thing or channel, ended, job, n: what happened
+	bucketGroupJobs    = []byte("group_jobs")   // the execution's key: weighed
+	bucketCandidates   = []byte("candidates")   // repository, workflow and ref, ended, run, attempt: candidate
+	bucketLooked       = []byte("looked")       // scope, run, attempt: ended
 )
 
 var (
@@ -45,11 +51,13 @@ var buckets = [][]byte{
 	bucketMeta, bucketRepositories, bucketRuns, bucketJobs, bucketExecutions, bucketFindings,
 	bucketByRepository, bucketByCause, bucketByID, bucketTotals, bucketPending, bucketPendingByJob,
 	bucketQueue, bucketQueueDue,
+	bucketGroups, bucketOpen, bucketGroupEvents, bucketGroupJobs, bucketCandidates, bucketLooked,
 }
 
 // migrations lead from schema i to schema i+1. A step that was released is never changed.
 var migrations = []func(*bbolt.Tx) error{
 	func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyFormat, format) },
+	// What was read before opens no group: on which refs, nobody has written down.
 	addQueue,
 }
 

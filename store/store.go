@@ -1,6 +1,6 @@
 // Package store keeps what pushdoctor has read in one bbolt file: which executions of jobs were
-// read, the findings in them, the totals that the metrics show, how far each repository's
-// history has been read, and the work that must survive a restart.
+// read, the findings in them, what is broken now, the totals that the metrics show, how far each
+// repository's history has been read, and the work that must survive a restart.
 //
 // What belongs together is written in one transaction, and every key is made of what GitHub
 // calls the thing, so that doing it twice counts once: after kill -9 at any moment the file holds
@@ -59,6 +59,8 @@ type DB struct {
 	bolt    *bbolt.DB
 	path    string
 	damaged atomic.Bool
+
+	staleAfter atomic.Int64 // nanoseconds; 0: defaultStaleAfter
 }
 
 // Open opens the store in the file at path for reading and writing, makes it where there is none, and

@@ -82,7 +82,8 @@ func (t Total) compare(u Total) int {
 	return cmp.Or(strings.Compare(t.Metric, u.Metric), slices.Compare(t.Labels, u.Labels), cmp.Compare(live(t.Live), live(u.Live)))
 }
 
-// CountRuns counts the attempts among runs that have ended, each one once, and remembers that it has.
+// CountRuns counts the attempts among runs that have ended, each one once, and remembers that it has. Those on a watched Ref
+// are among Candidates from then on.
 func (db *DB) CountRuns(repo int64, runs []pushdoctor.Run) error {
 	what := fmt.Sprintf("runs of repository %d", repo)
 	if repo <= 0 {
@@ -110,6 +111,9 @@ func (db *DB) CountRuns(repo int64, runs []pushdoctor.Run) error {
 				return err
 			}
 			if err := tx.Bucket(bucketRuns).Put(runKey(repo, run), key(seconds(run.UpdatedAt))); err != nil {
+				return err
+			}
+			if err := putCandidate(tx, repo, run); err != nil {
 				return err
 			}
 			t := tally{bucket: tx.Bucket(bucketTotals), live: r.live(run.UpdatedAt), now: time.Now()}

@@ -132,7 +132,9 @@ func summarize(out *guard, path string, s store.Summary) {
 	for _, year := range slices.Sorted(maps.Keys(s.Years)) {
 		rows(s.Years[year], fmt.Sprintf("  of %d", year))
 	}
+	rows(s.Groups, "groups of failures")
 	rows(s.Pending, "logs to be asked for again")
+	rows(s.Queued, "webhook deliveries to be read")
 	rows(s.Totals, "totals")
 }
 
