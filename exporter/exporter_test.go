@@ -215,6 +215,7 @@ func TestAtTheStart(t *testing.T) {
 		`pushdoctor_log_bytes_total 0`,
 		`pushdoctor_series_dropped_total{metric="pushdoctor_collect_errors_total"} 0`,
 		`pushdoctor_series_dropped_total{metric="pushdoctor_jobs_read_total"} 0`,
+		`pushdoctor_series_dropped_total{metric="pushdoctor_push_broken"} 0`,
 		`pushdoctor_series_dropped_total{metric="pushdoctor_push_failures_retried_total"} 0`,
 		`pushdoctor_series_dropped_total{metric="pushdoctor_push_failures_total"} 0`,
 		`pushdoctor_series_dropped_total{metric="pushdoctor_pushes_total"} 0`,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/akkospace/pushdoctor"
 	"github.com/akkospace/pushdoctor/exporter"
+	"github.com/akkospace/pushdoctor/store"
 )
 
 // A metric whose name, unit, type or help Prometheus' own linter finds fault with turns this red. It needs promtool, of
@@ -24,6 +25,9 @@ func TestPromtool(t *testing.T) {
 	cured := failure(429, pushdoctor.CauseRateLimited)
 	cured.Recovered = true
 	s.read(t, 1, "image.yml", time.Hour, findings(failure(403, pushdoctor.CausePermissionDenied), cured))
+	s.read(t, 1, "image.yml", time.Hour, on("main", findings(failure(403, pushdoctor.CausePermissionDenied))))
+	s.read(t, 1, "image.yml", 2*time.Hour, on("main", store.Reading{}, "ghcr.io/octo-lab/api:dev")) // a recovery
+	s.read(t, 1, "image.yml", time.Since(start), on("main", findings(failure(403, pushdoctor.CausePermissionDenied))))
 	if err := s.db.CountRuns(1, []pushdoctor.Run{{RepositoryID: 1, ID: 1, Attempt: 1, Conclusion: "failure", UpdatedAt: start}}); err != nil {
 		t.Fatal(err)
 	}

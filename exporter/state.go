@@ -88,6 +88,8 @@ type state struct {
 	collections map[string]Collection
 	workflows   map[[2]string]string // names by repository and file
 	unnamed     map[[2]string]bool   // those beyond maxSeries
+
+	brokenFolded int // the most series of push_broken that one scrape folded
 }
 
 func newState(db *store.DB, o Options) *state {
@@ -138,7 +140,7 @@ func (s *state) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range families {
 		ch <- f.desc
 	}
-	for _, d := range []*prometheus.Desc{collectLag, lastCollect, pendingJobs, workflowInfo, seriesDropped} {
+	for _, d := range []*prometheus.Desc{collectLag, lastCollect, pendingJobs, workflowInfo, seriesDropped, pushBroken, brokenSince, timeToRecovery, registryIncident} {
 		ch <- d
 	}
 }
@@ -147,6 +149,8 @@ func (s *state) Describe(ch chan<- *prometheus.Desc) {
 func (s *state) Collect(ch chan<- prometheus.Metric) {
 	now := s.now()
 	s.collectService(ch, now)
+	s.collectGroups(ch, now)
+	s.collectIncidents(ch, now)
 
 	totals, err := s.db.Totals()
 	if err != nil {
@@ -159,6 +163,7 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 			live[t.Metric] = append(live[t.Metric], t)
 		}
 	}
+	s.collectRecoveries(ch, live[store.MetricTimeToRecovery], now)
 	s.mu.Lock()
 	known, err := s.exemplars.next(s.db, live[store.MetricPushFailures])
 	s.exemplars = known
