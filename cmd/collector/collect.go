@@ -45,6 +45,7 @@ type collector struct {
 	db     *store.DB
 	rules  *classifier.Rules
 	config configs.Collect
+	refs   []string // patterns of the branches and tags that groups are told of; nil: none
 	log    *slog.Logger
 	now    func() time.Time
 	slots  chan struct{} // a log is being read for each element
@@ -55,7 +56,7 @@ type collector struct {
 
 func newCollector(github *actions.Client, db *store.DB, rules *classifier.Rules, config configs.Config, log *slog.Logger) *collector {
 	return &collector{
-		github: github, db: db, rules: rules, config: config.Collect, log: log, now: time.Now, slots: make(chan struct{}, config.Collect.Workers),
+		github: github, db: db, rules: rules, config: config.Collect, refs: config.Metrics.Refs, log: log, now: time.Now, slots: make(chan struct{}, config.Collect.Workers),
 	}
 }
 
@@ -196,6 +197,9 @@ func (c *collector) poll(ctx context.Context, w *watch) (done progress, err erro
 	}
 	swept := c.sweep(ctx, w, repo, now, late)
 	done.runs, done.jobs, done.err = done.runs+swept.runs, done.jobs+swept.jobs, errors.Join(done.err, swept.err)
+	if done.err == nil {
+		done.err = c.verify(ctx, repo)
+	}
 	return done, done.err
 }
 
@@ -413,7 +417,7 @@ func (c *collector) look(ctx context.Context, run pushdoctor.Run, again bool) (r
 	if going {
 		return read, attempts, errGoing
 	}
-	return read, append(attempts, run), nil
+	return read, append(attempts, c.watchedRun(run)), nil
 }
 
 // jobs reads the wanted jobs of a run that have ended and were not read.
@@ -463,7 +467,7 @@ func (c *collector) before(ctx context.Context, run pushdoctor.Run) (attempts []
 		case err != nil:
 			return nil, err
 		}
-		attempts = append(attempts, a)
+		attempts = append(attempts, c.watchedRun(a))
 	}
 	return attempts, nil
 }
@@ -573,7 +577,7 @@ func (c *collector) fetch(ctx context.Context, job pushdoctor.Job) (store.Readin
 	case len(report.Findings) > 0:
 		reading.Result = store.ResultFindings
 	}
-	return reading, nil
+	return c.weighed(reading), nil
 }
 
 type countingReader struct {
@@ -603,7 +607,7 @@ func (c *collector) absent(job pushdoctor.Job, kind store.PendingKind, result st
 
 // give records that the log of a job cannot be had.
 func (c *collector) give(job pushdoctor.Job, result store.Result, reason string) (store.Result, error) {
-	if _, err := c.db.Record(store.Reading{Job: job, Result: result, Rules: c.rules.Version()}); err != nil {
+	if _, err := c.db.Record(c.weighed(store.Reading{Job: job, Result: result, Rules: c.rules.Version()})); err != nil {
 		return "", stored(err)
 	}
 	return result, stored(c.db.CountError(job.Repository, reason))

@@ -499,6 +499,7 @@ func TestOrders(t *testing.T) {
 				l.config.Repositories = l.world.Repositories()
 				l.config.Collect.MaxLog = 100_000
 				l.config.Collect.Interval = model.Duration(15 * time.Minute)
+				l.config.Metrics.Refs = nil // which successes are read hangs on what is broken at the time
 				test.order(t, l)
 				got := l.read()
 

@@ -222,6 +222,7 @@ func (p *program) newEstate(c configs.Config, db *store.DB, log *slog.Logger, se
 	if set != nil {
 		set(&o)
 	}
+	db.SetStaleAfter(time.Duration(c.Metrics.StaleAfter))
 	e := &estate{now: p.clock(), installations: map[int64]*collector{}, lists: map[string]list{}}
 	e.reader = func(github *actions.Client) *collector {
 		one := newCollector(github, db, rules, c, log)
