@@ -93,6 +93,8 @@ type folder struct {
 	scope digest
 	stale uint64 // seconds after which a group without news is stale
 	live  func(time.Time) bool
+
+	all []thing // that were ever broken, once they were asked for; nil again after a failure, which may add one
 }
 
 // A thing is what a group is of, within a scope.
@@ -103,12 +105,15 @@ type thing struct {
 }
 
 func (f folder) thing(registry pushdoctor.Registry, image string) thing {
-	return thing{f, f.scope.group(registry, image), f.scope.channel(registry, image)}
+	return thing{folder{tx: f.tx, scope: f.scope, stale: f.stale, live: f.live}, f.scope.group(registry, image), f.scope.channel(registry, image)}
 }
 
 // things are those of the scope that were ever broken.
-func (f folder) things() ([]thing, error) {
-	var out []thing
+func (f *folder) things() ([]thing, error) {
+	if f.all != nil {
+		return f.all, nil
+	}
+	out := []thing{}
 	c := f.tx.Bucket(bucketGroups).Cursor()
 	for k, v := c.Seek(f.scope[:]); bytes.HasPrefix(k, f.scope[:]); {
 		var r groupRow
@@ -118,6 +123,7 @@ func (f folder) things() ([]thing, error) {
 		out = append(out, f.thing(r.Registry, r.Image))
 		k, v = c.Seek(append(bytes.Clone(k[:32]), bytes.Repeat([]byte{0xff}, 9)...))
 	}
+	f.all = out
 	return out, nil
 }
 

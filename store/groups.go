@@ -203,7 +203,7 @@ func (db *DB) CloseGroups(repo int64, at time.Time, reason string, gone func(pus
 
 func (db *DB) folder(tx *bbolt.Tx, scope digest, repo int64) (folder, error) {
 	r, _, err := repository(tx, repo)
-	return folder{tx, scope, db.staleSeconds(), r.live}, err
+	return folder{tx: tx, scope: scope, stale: db.staleSeconds(), live: r.live}, err
 }
 
 // weighed is what an execution said of groups.
@@ -376,7 +376,7 @@ func (db *DB) reweigh(tx *bbolt.Tx, job pushdoctor.Job, n int, finding pushdocto
 }
 
 // put writes an event. One that is there gets its value, of which only a failure's is told anywhere.
-func (f folder) put(e event) error {
+func (f *folder) put(e event) error {
 	bucket := f.tx.Bucket(bucketGroupEvents)
 	there := bucket.Get(e.key)
 	if bytes.Equal(there, e.value) {
@@ -392,6 +392,7 @@ func (f folder) put(e event) error {
 	if e.failure != nil {
 		t := f.thing(e.failure.Registry, e.failure.Image)
 		if there == nil {
+			f.all = nil
 			return t.fail(e.failure)
 		}
 		g, err := t.before(at)
@@ -405,7 +406,7 @@ func (f folder) put(e event) error {
 }
 
 // drop takes an event away.
-func (f folder) drop(k []byte) error {
+func (f *folder) drop(k []byte) error {
 	at, err := number(eventAt(k))
 	if err != nil {
 		return err
@@ -417,7 +418,7 @@ func (f folder) drop(k []byte) error {
 }
 
 // touched calls do with each thing of which the event speaks.
-func (f folder) touched(k []byte, do func(thing) error) error {
+func (f *folder) touched(k []byte, do func(thing) error) error {
 	things, err := f.things()
 	if err != nil {
 		return err

@@ -52,6 +52,7 @@ type listPage struct {
 	Cause        pushdoctor.Cause
 	Repositories []string
 	Causes       []pushdoctor.Cause
+	Broken       brokenList // on the first page of the list alone
 	Answers      []answer
 	Paged        bool
 	First, Next  string
@@ -89,6 +90,12 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) {
 	if p.Cause != "" && !p.Cause.Valid() {
 		h.message(w, r, http.StatusBadRequest, "./", "No such cause", fmt.Sprintf("%q is not one of the causes.", p.Cause))
 		return
+	}
+	if !p.Paged {
+		if p.Broken, err = h.broken(p.Repository, p.Cause); err != nil {
+			h.fault(w, r, "./", err)
+			return
+		}
 	}
 	found, err := h.Store.Find(store.Query{
 		Repository: p.Repository, Cause: p.Cause, After: form.Get("after"), Newest: true, Limit: perPage + 1,
@@ -153,12 +160,20 @@ func (h *handler) finding(w http.ResponseWriter, r *http.Request) {
 		h.fault(w, r, "../", err)
 		return
 	}
+	var group *pushdoctor.Group
+	if g, ok, err := h.Store.GroupOf(f.ID, h.Now()); err != nil {
+		h.fault(w, r, "../", err)
+		return
+	} else if ok {
+		group = &g
+	}
 	h.page(w, http.StatusOK, "finding.html", struct {
 		frame
 		Answer answer
+		Group  *pushdoctor.Group // nil: the finding opened none
 	}{
 		h.frame(r, words(f.Cause)+" · "+f.Job.Repository, "../", repositories),
-		answer{f, advise(&f, language), true},
+		answer{f, advise(&f, language), true}, group,
 	})
 }
 

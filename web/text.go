@@ -92,7 +92,8 @@ func ago(d time.Duration) string {
 // parse returns the pages, which tell times as seen from now.
 func parse(now func() time.Time) *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
-		"text": text, "words": words, "address": address, "short": short, "percent": percent, "stamp": stamp, "status": status,
-		"ago": func(t time.Time) string { return ago(now().Sub(t)) },
+		"text": text, "words": words, "address": address, "short": short, "percent": percent, "stamp": stamp, "status": status, "lasts": lasts,
+		"took": func(g pushdoctor.Group) string { return span(g.Closed.Sub(g.Opened)) },
+		"ago":  func(t time.Time) string { return ago(now().Sub(t)) },
 	}).ParseFS(pages, "*.html"))
 }

@@ -57,6 +57,7 @@ func Handler(o Options) http.Handler {
 	mux.HandleFunc("GET /findings/{id}", h.finding)
 	mux.HandleFunc("GET /style.css", h.style)
 	mux.HandleFunc("GET /api/v1/findings", h.apiFindings)
+	mux.HandleFunc("GET /api/v1/groups", h.apiGroups)
 	mux.HandleFunc("GET /api/v1/repositories", h.apiRepositories)
 	mux.HandleFunc("GET /-/healthy", h.healthy)
 	mux.HandleFunc("GET /-/ready", h.ready)

@@ -567,7 +567,7 @@ func TestStoreGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.options.Store = db
-	for _, path := range []string{"/", "/findings/1-1", "/api/v1/findings", "/api/v1/repositories"} {
+	for _, path := range []string{"/", "/findings/1-1", "/api/v1/findings", "/api/v1/groups", "/api/v1/repositories"} {
 		code, _, body := s.get(t, path)
 		if code != http.StatusInternalServerError || strings.Contains(body, "secret-place") || !strings.Contains(body, "could not be read") {
 			t.Errorf("%s answered %d: %s", path, code, body)
