@@ -80,8 +80,12 @@ func TestServeOnAFullDisk(t *testing.T) {
 		}
 		return string(body)
 	}
+	until(t, "it says that it stops", &out, func() bool { return strings.Contains(out.String(), "collecting stops") })
 	before := asked(g)
-	until(t, "it goes on to ask", &out, func() bool { return asked(g) > before+30 })
+	until(t, "it tries the store again", &out, func() bool { return asked(g) > before })
+	if n := strings.Count(out.String(), "level=ERROR"); n != 1 {
+		t.Errorf("it complains %d times of one full disk", n)
+	}
 	if found := strings.Count(get("/api/v1/findings"), "\n"); found == 0 || found >= runs {
 		t.Errorf("%d findings on the full disk", found)
 	}

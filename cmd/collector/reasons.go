@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/akkospace/pushdoctor/actions"
+	"github.com/akkospace/pushdoctor/store"
 )
 
 // reasonOf is the label of an error of collecting.
@@ -48,7 +49,10 @@ func advice(err error) string {
 	case "too_many_runs":
 		return err.Error() + ": GitHub lists no more of them; what is beyond them is not read"
 	case "store":
-		return "the store cannot be written: make room on its disk; collecting goes on by itself then"
+		if errors.Is(err, store.ErrFull) {
+			return "there is no room for the store: make some on its disk; collecting goes on by itself then"
+		}
+		return "the store cannot be written: the log of the service says why; collecting goes on by itself once it can be"
 	case "unauthorized":
 		return "GitHub refuses the token: give a valid one in github.token_file or GITHUB_TOKEN"
 	case "forbidden":

@@ -14,6 +14,7 @@ import (
 
 	"github.com/akkospace/pushdoctor"
 	"github.com/akkospace/pushdoctor/classifier"
+	"github.com/akkospace/pushdoctor/configs"
 	"github.com/akkospace/pushdoctor/store"
 )
 
@@ -52,7 +53,7 @@ Exit status: 0 all was judged; 2 the store could not be read or written; 130 bro
 			if err != nil {
 				return err
 			}
-			return p.reclassify(c.Context(), config.Store.Path, rules, q, dry, verbose)
+			return p.reclassify(c.Context(), config, rules, q, dry, verbose)
 		},
 	}
 	c.Flags().StringVar(&since, "since", "400d", "jobs that ended at this `TIME` or later: an age (90d), a day (2026-09-01) or RFC 3339")
@@ -70,8 +71,8 @@ Exit status: 0 all was judged; 2 the store could not be read or written; 130 bro
 type turn struct{ from, to pushdoctor.Cause }
 
 // reclassify judges the findings of a query again, a page in a transaction.
-func (p *program) reclassify(ctx context.Context, path string, rules *classifier.Rules, q store.Query, dry, verbose bool) (err error) {
-	open := store.Open
+func (p *program) reclassify(ctx context.Context, config configs.Config, rules *classifier.Rules, q store.Query, dry, verbose bool) (err error) {
+	path, open := config.Store.Path, store.Open
 	if dry {
 		open = store.OpenReadOnly
 	}
@@ -86,6 +87,7 @@ func (p *program) reclassify(ctx context.Context, path string, rules *classifier
 		return storeAdvice(err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetStaleAfter(time.Duration(config.Metrics.StaleAfter))
 	out := &guard{w: p.stdout, plain: true}
 	turns := map[turn]int{}
 	judged := 0

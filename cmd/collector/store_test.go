@@ -76,13 +76,15 @@ func TestStoreCheck(t *testing.T) {
        63 findings
         2   of 2025
        61   of 2026
+        0 groups of failures
         0 logs to be asked for again
+        0 webhook deliveries to be read
         6 totals
 no fault
 `, summary); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := check(); got.status != 0 || got.stderr != "" || !strings.HasPrefix(got.stdout, "pushdoctor.db: schema 1, 0.1 MB, of which 0.0 MB are free\n") {
+	if got := check(); got.status != 0 || got.stderr != "" || !strings.HasPrefix(got.stdout, "pushdoctor.db: schema 2, 0.1 MB, of which 0.0 MB are free\n") {
 		t.Errorf("%+v", got)
 	}
 	if !bytes.Equal(before, kept(t)) {

@@ -68,7 +68,7 @@ func (r *running) expect(what string, want ...string) {
 
 func at(minutes int) time.Time { return begin.Add(time.Duration(minutes) * time.Minute) }
 
-func wait(minutes int) { time.Sleep(time.Until(at(minutes))) }
+func passes(minutes int) { time.Sleep(time.Until(at(minutes))) }
 
 const apiImage, webImage = "ghcr.io/octo-lab/api:1", "ghcr.io/octo-lab/web:1"
 
@@ -150,7 +150,7 @@ func TestVerify(t *testing.T) {
 			inLab(t, fakegithub.Options{}, func(t *testing.T, l *lab) {
 				test.runs(l)
 				s := l.serve()
-				wait(90)
+				passes(90)
 				s.expect("in the end", test.want...)
 				if got := s.metric(`pushdoctor_jobs_read_total{repository="octo-lab/api",result="verify"}`); got != test.verified {
 					t.Errorf("%q successes were read, want %q", got, test.verified)
@@ -173,21 +173,21 @@ func TestVerifyThroughRestarts(t *testing.T) {
 		late.LogAt = at(40)
 		l.run(repoA, at(30), late)
 		s := l.serve()
-		wait(20)
+		passes(20)
 		s.expect("before the restart", "open main octo-lab/api 1 10:02:05")
 		if got := s.metric(`pushdoctor_push_broken{cause="permission_denied",ref="main",registry="ghcr",repository="octo-lab/api",workflow="image.yml"}`); got != "1" {
 			t.Errorf("push_broken = %q, want 1", got)
 		}
 		s.stop()
 		s = l.serve()
-		wait(35) // the log of the second success is pending
+		passes(35) // the log of the second success is pending
 		s.expect("before the log is there", "open main octo-lab/api 1 10:02:05")
 		s.stop()
 		s = l.serve()
-		wait(60)
+		passes(60)
 		s.stop()
 		s = l.serve()
-		wait(70)
+		passes(70)
 		s.expect("in the end", "fixed main octo-lab/api 1 10:02:05 10:31:05")
 		for series, want := range map[string]string{
 			`pushdoctor_time_to_recovery_seconds_sum{cause="permission_denied",registry="ghcr"}`:                                          "1740",
@@ -213,7 +213,7 @@ func TestVerifyReadsAgain(t *testing.T) {
 		l.run(repoA, at(1), failed("build"))
 		l.run(repoA, at(10), pushed("build", apiImage))
 		s := l.serve()
-		wait(5)
+		passes(5)
 		s.expect("while it is broken", "open main octo-lab/api 1 10:02:05")
 		s.stop()
 		// An older pushdoctor reads it, which knows nothing of groups.
@@ -221,7 +221,7 @@ func TestVerifyReadsAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wait(15)
+		passes(15)
 		run := l.world.Runs(repoA, time.Now())[0]
 		job := l.world.Jobs(run.ID)[0]
 		if added, err := db.Record(store.Reading{Job: job.Job, Result: store.ResultClean}); err != nil || !added {
@@ -231,7 +231,7 @@ func TestVerifyReadsAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		s = l.serve()
-		wait(30)
+		passes(30)
 		s.expect("in the end", "fixed main octo-lab/api 1 10:02:05 10:11:05")
 		if got := s.metric(`pushdoctor_jobs_read_total{repository="octo-lab/api",result="verify"}`); got != "" {
 			t.Errorf("%s successes were counted that were counted before", got)
@@ -249,7 +249,7 @@ func TestVerifyBudget(t *testing.T) {
 			l.run(repoA, at(2).Add(time.Duration(i)*time.Second), pushed("build", webImage))
 		}
 		l.run(repoA, at(4), pushed("build", apiImage))
-		wait(10)
+		passes(10)
 		asked, most := 0, 0
 		var poll time.Time
 		l.detour = func(r *http.Request) *http.Response {
@@ -262,7 +262,7 @@ func TestVerifyBudget(t *testing.T) {
 			return nil
 		}
 		s := l.serve()
-		wait(20)
+		passes(20)
 		s.expect("in the end", "fixed main octo-lab/api 1 10:02:05 10:05:05")
 		s.stop()
 		if most > verifyRequests+2 { // and the failed run's two

@@ -115,7 +115,11 @@ func (s *service) absent(ctx context.Context, config configs.Config, found surve
 		if admits(config.Repositories, r.Name) {
 			why = s.gone(ctx, r)
 		}
-		if err := s.state(r, why); err != nil {
+		err := s.state(r, why)
+		if err == nil { // nobody will see whether it is mended
+			_, err = s.db.CloseGroups(r.ID, time.Now(), advice(why), nil)
+		}
+		if err != nil {
 			s.log.ErrorContext(ctx, "the store cannot be written", "err", err)
 		}
 	}
@@ -181,7 +185,7 @@ const (
 	// An archived repository may be brought back.
 	archivedInterval = time.Hour
 	// storeAgain is when the store is tried again that could not be written.
-	storeAgain = 30 * time.Second
+	storeAgain = 10 * time.Second
 )
 
 // watch polls a repository in the configured interval until ctx ends.

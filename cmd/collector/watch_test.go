@@ -213,7 +213,7 @@ func TestManyRuns(t *testing.T) {
 		if n := got.total("runs{"); n != runs {
 			t.Errorf("%v runs were counted, of %d", n, runs)
 		}
-		if n := got.total("jobs_read{"); n != want || float64(len(got.Findings)) != want {
+		if n := got.Totals["jobs_read{"+repoA+",findings}"]; n != want || float64(len(got.Findings)) != want {
 			t.Errorf("%v jobs were counted and %d findings, want %v", n, len(got.Findings), want)
 		}
 	}
