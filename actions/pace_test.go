@@ -2,6 +2,7 @@ package actions_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -69,9 +70,10 @@ func paced(t *testing.T, primary int, o actions.Options, test func(*testing.T, *
 	})
 }
 
-func readWorkflow(t *testing.T, c *actions.Client, workflow int) {
+// readRun asks for a run that is not there.
+func readRun(t *testing.T, c *actions.Client, run int) {
 	t.Helper()
-	if _, _, err := c.WorkflowName(t.Context(), "octo-lab/api", int64(workflow)); err != nil {
+	if _, err := c.Run(t.Context(), "octo-lab/api", int64(run)); !errors.Is(err, actions.ErrNotFound) {
 		t.Error(err)
 	}
 }
@@ -87,8 +89,8 @@ func TestDiscoveryIsPaced(t *testing.T) {
 		}
 		synctest.Wait()
 		time.Sleep(10 * time.Second) // 450 have gone, the others wait
-		for workflow := range 300 {
-			wg.Go(func() { readWorkflow(t, c, workflow+1) })
+		for run := range 300 {
+			wg.Go(func() { readRun(t, c, run+1) })
 		}
 		urgent := time.Now()
 		for range 20 {
@@ -100,7 +102,7 @@ func TestDiscoveryIsPaced(t *testing.T) {
 			t.Errorf("what is urgent took %v", took)
 		}
 		time.Sleep(5 * time.Second)
-		if n := len(seen.of("workflow")); n != 300 {
+		if n := len(seen.of("run")); n != 300 {
 			t.Errorf("%d of 300 other requests were sent beside the polls", n)
 		}
 		wg.Wait()
@@ -125,8 +127,8 @@ func TestDiscoveryIsPaced(t *testing.T) {
 func TestAllIsPaced(t *testing.T) {
 	paced(t, 15000, actions.Options{Reserve: 0.5}, func(t *testing.T, c *actions.Client, seen *sends) {
 		var wg sync.WaitGroup
-		for workflow := range 1000 {
-			wg.Go(func() { readWorkflow(t, c, workflow+1) })
+		for run := range 1000 {
+			wg.Go(func() { readRun(t, c, run+1) })
 		}
 		time.Sleep(5 * time.Second) // 450 have gone
 		begin := time.Now()

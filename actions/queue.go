@@ -18,11 +18,9 @@ const (
 	maxPlan = 15_000
 )
 
-// discovers names the endpoints by which a poll finds what is new. They get half of the minute, so that
-// what they find can be read.
-var discovers = map[string]bool{
-	"runs": true, "repository": true, "repositories": true, "installations": true, "installation_repositories": true,
-}
+// reads names the endpoints by which what was found is read. The others look for what is new; they get half of the minute, so that
+// there is room for these.
+var reads = map[string]bool{"run": true, "jobs": true, "job": true, "job_log": true}
 
 // A minute remembers when the last requests were sent: as many of them as a minute may hold.
 type minute struct {
@@ -56,7 +54,7 @@ func (g *gate) enter(ctx context.Context, endpoint string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t := &turn{discovers: discovers[endpoint], urgent: ctx.Value(urgent{}) != nil, ready: make(chan struct{})}
+	t := &turn{discovers: !reads[endpoint], urgent: ctx.Value(urgent{}) != nil, ready: make(chan struct{})}
 	g.mu.Lock()
 	at := len(g.queue)
 	if t.urgent {

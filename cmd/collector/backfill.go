@@ -241,7 +241,7 @@ func (f filler) backfill(ctx context.Context, o order, tell func(notice)) error 
 		readers[t.info.ID] = t.by
 	}
 	for _, by := range readers {
-		if err := by.late(ctx, func(id int64) bool { return readers[id] == by }); err != nil {
+		if err := by.late(ctx, func(j pushdoctor.Job) bool { return readers[j.RepositoryID] == by }); err != nil {
 			return err
 		}
 	}

@@ -618,13 +618,13 @@ const refusedFor = 10 * time.Minute
 
 // late reads the logs that are due to be asked for again, of the repositories that mine says are this collector's. Those of a
 // repository that may not be read do not stand in the way of the others: they wait for longer.
-func (c *collector) late(ctx context.Context, mine func(id int64) bool) error {
+func (c *collector) late(ctx context.Context, mine func(pushdoctor.Job) bool) error {
 	due, err := c.db.DuePending(c.now(), 0)
 	if err != nil {
 		return stored(err)
 	}
 	for _, p := range due {
-		if !mine(p.Job.RepositoryID) {
+		if !mine(p.Job) {
 			continue
 		}
 		_, err := c.read(ctx, p.Job, p.Tries)

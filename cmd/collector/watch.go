@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/akkospace/pushdoctor"
 	"github.com/akkospace/pushdoctor/actions"
 	"github.com/akkospace/pushdoctor/configs"
 	"github.com/akkospace/pushdoctor/exporter"
@@ -377,12 +378,9 @@ func (s *service) waiting(ctx context.Context, id int64) waiting {
 // lateReads asks again for logs that a collector could not have.
 func (s *service) lateReads(ctx context.Context, c *collector) {
 	said := ""
-	for {
-		if sleep(ctx, max(10*time.Second, s.storeDown())) != nil {
-			return
-		}
+	for ; ctx.Err() == nil; _ = sleep(ctx, max(10*time.Second, s.storeDown())) {
 		reason := ""
-		if err := c.late(ctx, func(id int64) bool { return s.reader(id) == c }); err != nil && ctx.Err() == nil {
+		if err := c.late(ctx, func(j pushdoctor.Job) bool { return s.collectorOf(j.RepositoryID, j.Repository) == c }); err != nil && ctx.Err() == nil {
 			if reason = advice(err); reason != said {
 				s.log.ErrorContext(ctx, "logs could not be asked for again", "err", err, "advice", reason)
 			}
