@@ -4,11 +4,15 @@
 # is skipped: a part that cannot do its work fails and says why.
 
 SHELL  := bash
+comma  := ,
 .NOTPARALLEL:
 
 GO       ?= go
 FUZZTIME ?= 10s
 BENCH    ?= .
+SEED     ?=
+KILLS    ?= 15
+FAULTS   ?= 0.1
 
 GO_WANTED             := 1.26
 GOLANGCI_LINT_VERSION := v2.15.0
@@ -50,7 +54,7 @@ unpack = $(call begin,@octokit/$(1)@$(2)); rm -rf $(TOOLS)/new; mkdir -p $(TOOLS
 	tar -xzf $(TOOLS)/new/package.tgz -C $(TOOLS)/new/files --strip-components 1; \
 	mv $(TOOLS)/new/files '$@'; rm -r $(TOOLS)/new; $(end)
 
-.PHONY: build demo test check go cc curl debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus openapi webhooks bench clean
+.PHONY: build demo test check go cc curl debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus openapi webhooks torture torture-once bench clean
 
 build: go ## the program, ./pushdoctor
 	$(call begin,go build -o pushdoctor ./cmd/collector); \
@@ -59,7 +63,7 @@ build: go ## the program, ./pushdoctor
 demo: build ## the service on sample history, until Ctrl-C; ONCE=1 for a summary of the history
 	./pushdoctor demo $(if $(ONCE),--once)
 
-test: check workflows rules samples ends scrape promtool prometheus openapi webhooks ## everything; what CI runs
+test: check workflows rules samples ends scrape promtool prometheus openapi webhooks torture-once ## everything; what CI runs
 
 check: go lint tidy race fuzz ## before each commit
 
@@ -100,7 +104,7 @@ curl:
 
 # golangci-lint holds gofmt, vet and staticcheck: .golangci.yml says which and why.
 lint: go $(GOLANGCI_LINT)
-	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus,openapi,webhooks ./...; $(end)
+	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus,openapi,webhooks,torture ./...; $(end)
 
 tidy: go
 	$(call begin,go mod tidy -diff); $(GO) mod tidy -diff; $(end)
@@ -170,6 +174,16 @@ webhooks: go $(WEBHOOK_EXAMPLES)
 	$(call begin,go test -tags webhooks ./cmd/collector); \
 	PUSHDOCTOR_WEBHOOK_EXAMPLES='$(CURDIR)/$(WEBHOOK_EXAMPLES)' $(GO) test -count=1 -tags webhooks -v -run '^TestWebhookExamples$$' ./cmd/collector | \
 	tee /dev/stderr | { ! grep 'no tests to run' >/dev/null; }; $(end)
+
+# Each seed runs the program itself against a fake GitHub for about a minute, and mostly waits.
+torture: go $(if $(RACE),cc) ## 20 seeds of a program that is killed; SEED=7 plays one again, KILLS=15 and FAULTS=0.1 for other ones, RACE=1
+	$(call begin,$(if $(SEED),seed $(SEED),20 seeds)$(comma) $(KILLS) kills each$(comma) a share of $(FAULTS) of all requests struck); \
+	$(GO) test -count=1 -timeout 60m -v -parallel 4 -tags torture -run '^TestTorture$$' ./cmd/collector \
+		-kills '$(KILLS)' -faults '$(FAULTS)' $(if $(SEED),-seed '$(SEED)') $(if $(RACE),-detect-races) | tee /dev/stderr | \
+	{ ! grep 'no tests to run' >/dev/null; }; $(end)
+
+torture-once: SEED := $(or $(SEED),1)
+torture-once: torture
 
 bench: go ## BENCH=Parse for some of them
 	$(call begin,go test -bench '$(BENCH)'); $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...; $(end)

@@ -26,8 +26,8 @@ type sends struct {
 
 func (s *sends) RoundTrip(r *http.Request) (*http.Response, error) {
 	endpoint := "repository"
-	if strings.Contains(r.URL.Path, "/workflows/") {
-		endpoint = "workflow"
+	if strings.Contains(r.URL.Path, "/runs/") {
+		endpoint = "run"
 	}
 	s.mu.Lock()
 	s.at[endpoint] = append(s.at[endpoint], time.Now())
