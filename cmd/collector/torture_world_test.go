@@ -285,12 +285,17 @@ func (s sums) add(metric string, live bool, by float64, labels ...string) {
 	s[fmt.Sprintf("%s{%s} %s", strings.TrimSuffix(strings.TrimPrefix(metric, "pushdoctor_"), "_total"), strings.Join(labels, ","), kind)] += by
 }
 
-// sumsOf are those that a store has counted, but for errors of collecting.
+// tortureMetrics are those whose totals follow from the truth alone.
+var tortureMetrics = []string{
+	store.MetricPushFailures, store.MetricPushFailuresRetried, store.MetricPushes, store.MetricRuns, store.MetricJobsRead, store.MetricLogBytes,
+}
+
+// sumsOf are those that a store has counted.
 func sumsOf(db *store.DB) (sums, error) {
 	totals, err := db.Totals()
 	s := sums{}
 	for _, total := range totals {
-		if total.Metric != store.MetricCollectErrors {
+		if slices.Contains(tortureMetrics, total.Metric) {
 			s.add(total.Metric, total.Live, total.Value, total.Labels...)
 		}
 	}
