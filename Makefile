@@ -182,7 +182,7 @@ torture: go $(if $(RACE),cc) ## 20 seeds of a program that is killed; SEED=7 pla
 		-kills '$(KILLS)' -faults '$(FAULTS)' $(if $(SEED),-seed '$(SEED)') $(if $(RACE),-detect-races) | tee /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
-torture-once: SEED := $(or $(SEED),1)
+torture-once: SEED := $(or $(SEED),5)
 torture-once: torture
 
 bench: go ## BENCH=Parse for some of them

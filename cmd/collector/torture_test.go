@@ -210,7 +210,7 @@ func pause(random *rand.Rand) time.Duration {
 }
 
 func newLife(random *rand.Rand, number int) *life {
-	l := &life{number: number, kind: []string{"serve", "serve", "serve", "serve", "serve", "backfill", "both"}[random.IntN(7)]}
+	l := &life{number: number, kind: []string{"serve", "serve", "serve", "backfill", "both", "both"}[random.IntN(6)]}
 	switch random.IntN(4) {
 	case 0:
 		l.at = 1 + random.IntN(20)
