@@ -449,7 +449,7 @@ func (o *torture) differences() (d []string) {
 		}
 		if e.wanted {
 			for i, f := range e.findings {
-				want[fmt.Sprintf("%d-%d", e.JobID, i+1)] = told(e.Job.Job, f)
+				want[fmt.Sprintf("%d-%d", e.JobID, i+1)] = saidOf(e.Job.Job, f)
 			}
 		}
 	}
@@ -457,7 +457,7 @@ func (o *torture) differences() (d []string) {
 	must(err)
 	for _, f := range found {
 		_, n, _ := strings.Cut(f.ID, "-")
-		got[fmt.Sprintf("%d-%s", first[f.JobID], n)] = told(f.Job, f.Finding)
+		got[fmt.Sprintf("%d-%s", first[f.JobID], n)] = saidOf(f.Job, f.Finding)
 	}
 	if len(found) != len(got) {
 		differ("%d findings are those of %d", len(found), len(got))
@@ -545,7 +545,7 @@ func liveSince(repositories []store.Repository) map[string]time.Time {
 }
 
 // told is a finding in a line.
-func told(j pushdoctor.Job, f pushdoctor.Finding) string {
+func saidOf(j pushdoctor.Job, f pushdoctor.Finding) string {
 	return fmt.Sprintf("%s %s run %d %q: %s %s %s %d at line %d, recovered %v", j.Repository, j.Workflow, j.RunID, j.Name, f.Registry, f.Operation, f.Cause, f.Status, f.Line, f.Recovered)
 }
 
