@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -340,6 +341,41 @@ func BenchmarkBackfillLatency(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(api)/float64(b.N)/failed, "requests/failed")
+}
+
+// BenchmarkBackfillMemory reads the same runs, without latency, in a process of its own, and tells the most memory that was the program's own:
+// RssAnon of /proc, since bbolt maps its file.
+func BenchmarkBackfillMemory(b *testing.B) {
+	const runs = 25_000
+	world, o := fifths(runs, 5)
+	g := fakeGitHub(b, world, fakegithub.Options{PrimaryLimit: -1, PerMinute: 1 << 20})
+	most := 0
+	for b.Loop() {
+		cmd := process(b, g, 0, o.args(filepath.Join(b.TempDir(), "pushdoctor.db"))...)
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		for running := true; running; {
+			select {
+			case err := <-ended:
+				if err != nil {
+					b.Fatal(err)
+				}
+				running = false
+			case <-time.After(10 * time.Millisecond):
+				status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid)) // gone at the end
+				for line := range strings.Lines(string(status)) {
+					var kB int
+					if n, _ := fmt.Sscanf(line, "RssAnon: %d kB", &kB); n == 1 {
+						most = max(most, kB)
+					}
+				}
+			}
+		}
+	}
+	b.ReportMetric(float64(most)/1000, "RssAnon-MB")
 }
 
 // fifths is a repository with so many runs, one a minute, of which each nth failed in one job, and the order that reads them.

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 }
 
 // process is the program with its arguments, to be started. Its files may not grow beyond disk bytes; 0 is no limit.
-func process(t *testing.T, g *fakegithub.Server, disk int, args ...string) *exec.Cmd {
+func process(t testing.TB, g *fakegithub.Server, disk int, args ...string) *exec.Cmd {
 	t.Helper()
 	line, err := json.Marshal(args)
 	if err != nil {
