@@ -46,7 +46,7 @@ type Options struct {
 // An Exchange is one request with its answer. It holds no address and no secret.
 type Exchange struct {
 	// Endpoint is one of "repository", "repositories", "runs", "run", "jobs", "job", "job_log", "log_blob",
-	// "workflow", "file", "installations", "installation_token", "installation_repositories", "other".
+	// "workflow", "workflows", "file", "ref", "installations", "installation_token", "installation_repositories", "other".
 	Endpoint   string
 	Code       int    // 0: there was no answer
 	Credential string // that of Options, "anonymous" where there is no token; "" for the logs' host, which gets none

@@ -326,6 +326,8 @@ var routes = []struct {
 	{regexp.MustCompile(`^actions/jobs/\d+$`), "job"},
 	{regexp.MustCompile(`^actions/jobs/\d+/logs$`), "job_log"},
 	{regexp.MustCompile(`^actions/workflows/\d+$`), "workflow"},
+	{regexp.MustCompile(`^actions/workflows$`), "workflows"},
+	{regexp.MustCompile(`^git/ref/`), "ref"},
 	{regexp.MustCompile(`^contents/`), "file"},
 	{regexp.MustCompile(`^$`), "repository"},
 }

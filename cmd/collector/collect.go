@@ -105,6 +105,7 @@ type watch struct {
 	began  time.Time // the sweep
 	swept  bool      // one sweep has come to its end
 	pause  time.Time // until then no sweep goes on, since it met an error
+	judged time.Time // asked, when it was last looked whether what is broken is still there
 }
 
 // again is when a repository is looked at anew that is told by its list of runs alone.
@@ -197,6 +198,10 @@ func (c *collector) poll(ctx context.Context, w *watch) (done progress, err erro
 	}
 	swept := c.sweep(ctx, w, repo, now, late)
 	done.runs, done.jobs, done.err = done.runs+swept.runs, done.jobs+swept.jobs, errors.Join(done.err, swept.err)
+	if done.err == nil && !w.asked.IsZero() && !w.judged.Equal(w.asked) {
+		w.judged = w.asked // whatever comes of it: what is not told now is told the next time
+		done.err = c.closeGone(ctx, repo)
+	}
 	if done.err == nil {
 		done.err = c.verify(ctx, repo)
 	}

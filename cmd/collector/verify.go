@@ -81,6 +81,79 @@ func (c *collector) verify(ctx context.Context, repo store.Repository) error {
 	return err
 }
 
+// closeGone closes what is broken in a repository and cannot be mended any more: its workflow's file is no longer on the default branch,
+// or its branch or tag is deleted. Refs that are shown as a pattern stand for many and are left alone, as are other workflows.
+func (c *collector) closeGone(ctx context.Context, repo store.Repository) error {
+	open, err := c.openGroups(repo)
+	if err != nil {
+		return err
+	}
+	var files, refs []string
+	for _, g := range open {
+		if g.Workflow != "other" && !slices.Contains(files, g.Workflow) {
+			files = append(files, g.Workflow)
+		}
+	}
+	if files, err = c.goneWorkflows(ctx, repo, files); err != nil {
+		return err
+	}
+	ofGone := func(g pushdoctor.Group) bool { return slices.Contains(files, g.Workflow) }
+	if err := c.closeGroups(ctx, repo, "the workflow is gone", ofGone); err != nil {
+		return err
+	}
+	for _, g := range slices.DeleteFunc(open, ofGone) {
+		if !strings.ContainsAny(g.Ref, `*?[\`) && !slices.Contains(refs, g.Ref) {
+			refs = append(refs, g.Ref)
+		}
+	}
+	for _, ref := range refs {
+		gone, err := c.github.BranchGone(ctx, repo.Name, ref)
+		if err != nil {
+			return err
+		}
+		if !gone {
+			continue
+		}
+		if err := c.closeGroups(ctx, repo, "the branch is gone", func(g pushdoctor.Group) bool { return g.Ref == ref }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goneWorkflows returns those of the workflows' files that are gone.
+func (c *collector) goneWorkflows(ctx context.Context, repo store.Repository, files []string) (gone []string, err error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	listed, err := c.github.Workflows(ctx, repo.Name)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		// The list is told to every token that reads Actions, and keeps workflows whose files are gone; the file is told to one that
+		// reads contents.
+		is := !slices.Contains(listed, file)
+		if ext := path.Ext(file); !is && (ext == ".yml" || ext == ".yaml") { // GitHub's own workflows have no file
+			if is, err = c.github.FileGone(ctx, repo.Name, ".github/workflows/"+file); err != nil {
+				return nil, err
+			}
+		}
+		if is {
+			gone = append(gone, file)
+		}
+	}
+	return gone, nil
+}
+
+func (c *collector) closeGroups(ctx context.Context, repo store.Repository, why string, gone func(pushdoctor.Group) bool) error {
+	n, err := c.db.CloseGroups(repo.ID, c.github.Date(), why, gone)
+	if n > 0 {
+		c.log.InfoContext(ctx, "what was broken is stale", "repository", repo.Name, "groups", n, "reason", why)
+	}
+	return stored(err)
+}
+
 func (c *collector) openGroups(repo store.Repository) ([]pushdoctor.Group, error) {
 	now := c.github.Date()
 	if now.IsZero() {

@@ -274,6 +274,82 @@ func TestVerifyBudget(t *testing.T) {
 	})
 }
 
+// A group that nothing can mend and that stays open, one that is closed though its branch or workflow may be there, a recovery that is
+// counted, or a request where nothing is broken turns this red.
+func TestCloseGone(t *testing.T) {
+	const open, gone = "open main octo-lab/api 1 10:02:05", "stale main octo-lab/api 1 10:02:05"
+	on := func(branch string) func(*lab) {
+		return func(l *lab) {
+			l.config.Metrics.Refs = []string{"main", "hotfix/1", "release/*", "nightly"}
+			l.world.AddRun(pushdoctor.Run{Repository: repoA, Workflow: "image.yml", Branch: branch, CreatedAt: at(1)}, failed("build"))
+		}
+	}
+	blind := func(code int) func(*lab) {
+		return func(l *lab) {
+			on("hotfix/1")(l)
+			l.detour = func(r *http.Request) *http.Response {
+				if strings.Contains(r.URL.Path, "/contents/") || strings.Contains(r.URL.Path, "/git/") {
+					return page(code, "application/json", `{"message": "Resource not accessible by personal access token"}`)
+				}
+				return nil
+			}
+		}
+	}
+	removed := func(l *lab) { l.world.RemoveFile(repoA, ".github/workflows/image.yml") }
+	deleted := func(branch string) func(*lab) {
+		return func(l *lab) { l.world.DeleteBranch(repoA, branch) }
+	}
+	of := func(ref, line string) string { return strings.Replace(line, "main", ref, 1) }
+	both := func(l *lab) { removed(l); deleted("hotfix/1")(l) }
+	for _, test := range []struct {
+		name            string
+		begin, then     func(*lab)
+		want            string
+		why             string
+		workflows, refs int // the lists and refs that were asked for in thirteen hours, by three looks
+	}{
+		{"nothing is gone", on("main"), func(*lab) {}, open, "", 3, 3},
+		{"nothing is broken", func(l *lab) { l.run(repoA, at(1), pushed("build", apiImage)) }, removed, "", "", 0, 0},
+		{"the workflow", on("main"), removed, gone, "the workflow is gone", 2, 2},
+		{"a branch", on("hotfix/1"), deleted("hotfix/1"), of("hotfix/1", gone), "the branch is gone", 2, 4},
+		{"a branch of a pattern", on("release/1"), deleted("release/1"), of("release/*", open), "", 3, 0},
+		{"a tag", func(l *lab) { on("nightly")(l); l.world.AddTag(repoA, "nightly") }, func(*lab) {}, of("nightly", open), "", 3, 6},
+		{"the default branch", on("main"), deleted("main"), open, "", 3, 7}, // as a token sees it that may not read contents any more
+		{"contents that are refused", blind(http.StatusForbidden), both, of("hotfix/1", open), "", 3, 0},
+		{"contents that are hidden", blind(http.StatusNotFound), both, of("hotfix/1", open), "", 0, 0}, // the workflow is other
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inLab(t, fakegithub.Options{}, func(t *testing.T, l *lab) {
+				test.begin(l)
+				passes(5)
+				s := l.serve()
+				passes(30)
+				test.then(l)
+				passes(13 * 60)
+				groups, err := s.db.Groups(store.GroupQuery{Now: time.Now()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				line, why := "", ""
+				for _, g := range groups {
+					line, why = fmt.Sprintf("%s %s %s %d %s", g.State, g.Ref, strings.TrimPrefix(g.Image, "ghcr.io/"), g.Failures, g.Opened.Format("15:04:05")), g.Reason
+				}
+				if line != test.want || why != test.why {
+					t.Errorf("%q, %q, want %q, %q", line, why, test.want, test.why)
+				}
+				if got := s.metric(`pushdoctor_time_to_recovery_seconds_count{cause="permission_denied",registry="ghcr"}`); got != "0" && got != "" {
+					t.Errorf("%s recoveries", got)
+				}
+				s.stop()
+				asked := l.fake.Stats().Requests
+				if asked["workflows"] != test.workflows || asked["ref"] != test.refs {
+					t.Errorf("%d lists of workflows and %d refs were asked for, want %d and %d", asked["workflows"], asked["ref"], test.workflows, test.refs)
+				}
+			})
+		})
+	}
+}
+
 // A pattern that admits too much or too little, the second of two that admit a branch, or what comes from elsewhere turns
 // this red.
 func TestShownRef(t *testing.T) {

@@ -67,7 +67,9 @@ func (s *Server) routes() {
 		"GET " + repo + "/actions/runs/{run}/attempts/{attempt}/jobs": {"jobs", s.jobs},
 		"GET " + repo + "/actions/jobs/{job}":                         {"job", s.job},
 		"GET " + repo + "/actions/jobs/{job}/logs":                    {"job_log", s.jobLog},
+		"GET " + repo + "/actions/workflows":                          {"workflows", s.listWorkflows},
 		"GET " + repo + "/actions/workflows/{workflow}":               {"workflow", s.workflow},
+		"GET " + repo + "/git/ref/{ref...}":                           {"ref", s.ref},
 		"GET " + repo + "/contents/{path...}":                         {"file", s.contents},
 
 		"GET /orgs/{owner}/repos":        {"repositories", s.listOrg},
@@ -618,6 +620,12 @@ func (s *Server) workflow(r *request, repo *repository) *answer {
 	return notFound()
 }
 
+// listWorkflows lists one whose file is gone as well, as GitHub does: https://github.com/refined-github/refined-github/pull/6543
+func (s *Server) listWorkflows(r *request, repo *repository) *answer {
+	some, header := page(s, r, repo.workflows, func(f workflow) map[string]any { return s.workflowJSON(repo, f) })
+	return &answer{code: http.StatusOK, header: header, value: map[string]any{"total_count": len(repo.workflows), "workflows": some}}
+}
+
 func (s *Server) workflowJSON(repo *repository, f workflow) map[string]any {
 	return map[string]any{
 		"id": f.id, "name": f.name, "path": f.path, "state": "active",
@@ -637,6 +645,21 @@ func (s *Server) contents(r *request, repo *repository) *answer {
 	return found(map[string]any{
 		"type": "file", "name": path.Base(name), "path": name, "size": len(text),
 		"encoding": "base64", "content": base64.StdEncoding.EncodeToString([]byte(text)),
+	})
+}
+
+func (s *Server) ref(r *request, repo *repository) *answer {
+	name := r.PathValue("ref")
+	branch, isBranch := strings.CutPrefix(name, "heads/")
+	tag, isTag := strings.CutPrefix(name, "tags/")
+	if !(isBranch && repo.hasBranch(branch)) && !(isTag && repo.tags[tag]) {
+		return notFound()
+	}
+	api := s.urls[0] + "/repos/" + repo.Name + "/git/"
+	sha := fmt.Sprintf("%040x", repo.ID)
+	return found(map[string]any{
+		"ref": "refs/" + name, "node_id": "REF_" + name, "url": api + "refs/" + name,
+		"object": map[string]any{"type": "commit", "sha": sha, "url": api + "commits/" + sha},
 	})
 }
 

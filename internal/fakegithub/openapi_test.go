@@ -516,6 +516,24 @@ var calls = map[string]func(context.Context, *actions.Client, town) error{
 		_, err = io.Copy(io.Discard, log)
 		return err
 	},
+	"Workflows": func(ctx context.Context, c *actions.Client, _ town) error {
+		_, err := c.Workflows(ctx, "octo-lab/api")
+		return err
+	},
+	"BranchGone": func(ctx context.Context, c *actions.Client, _ town) error {
+		for branch, want := range map[string]bool{"main": false, "feature/none": true} {
+			if gone, err := c.BranchGone(ctx, "octo-lab/api", branch); err != nil || gone != want {
+				return fmt.Errorf("branch %s is gone: %t, %w", branch, gone, err)
+			}
+		}
+		return nil
+	},
+	"FileGone": func(ctx context.Context, c *actions.Client, _ town) error {
+		if gone, err := c.FileGone(ctx, "octo-lab/api", ".github/workflows/none.yml"); err != nil || !gone {
+			return fmt.Errorf("the file is gone: %t, %w", gone, err)
+		}
+		return nil
+	},
 	"WorkflowName": func(ctx context.Context, c *actions.Client, in town) error {
 		_, _, err := c.WorkflowName(ctx, "octo-lab/api", in.run.WorkflowID)
 		return err

@@ -79,6 +79,8 @@ type repository struct {
 	workflows []workflow
 	files     map[string]string // on the default branch
 	runs      []*run            // the oldest first, those of one second by their ids
+	deleted   map[string]bool   // branches
+	tags      map[string]bool   // the names among those of the runs' branches that are no branches
 }
 
 type workflow struct {
@@ -111,7 +113,7 @@ func (w *World) AddRepository(r Repository) {
 func (w *World) addRepository(r Repository) *repository {
 	w.last.repository += 1013
 	r.ID = w.last.repository
-	repo := &repository{Repository: r, files: map[string]string{}}
+	repo := &repository{Repository: r, files: map[string]string{}, deleted: map[string]bool{}, tags: map[string]bool{}}
 	w.repositories = append(w.repositories, repo)
 	w.names[strings.ToLower(r.Name)] = repo
 	return repo
@@ -187,6 +189,31 @@ func (w *World) RemoveFile(repository, file string) {
 	if repo, _ := w.find(repository); repo != nil {
 		delete(repo.files, file)
 	}
+}
+
+// AddTag makes a tag of the name, which runs may have for their Branch.
+func (w *World) AddTag(repository, tag string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if repo, _ := w.find(repository); repo != nil {
+		repo.tags[tag] = true
+	}
+}
+
+// DeleteBranch deletes a branch of the repository. Its branches are main and those of its runs.
+func (w *World) DeleteBranch(repository, branch string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if repo, _ := w.find(repository); repo != nil {
+		repo.deleted[branch] = true
+	}
+}
+
+func (r *repository) hasBranch(name string) bool {
+	if r.deleted[name] || r.tags[name] {
+		return false
+	}
+	return name == "main" || slices.ContainsFunc(r.runs, func(x *run) bool { return x.Branch == name && x.HeadRepository == r.Name })
 }
 
 // AddRun adds a run with its first attempt, and returns it as it will be told once it has ended.
