@@ -334,7 +334,7 @@ type Run struct {
 	ID             int64
 	Attempt        int
 	WorkflowID     int64
-	Workflow       string // the workflow file's base name, "other" where it is not on the default branch
+	Workflow       string // the workflow file's base name, "other" where it is not on the default branch, "" while that is not known
 	WorkflowName   string
 	Branch         string
 	Event          string

@@ -36,6 +36,8 @@ var (
 	ErrUnavailable = errors.New("GitHub is not available")
 	// ErrTooManyRuns: more runs than can be listed were created within one second. Its error names the second.
 	ErrTooManyRuns = errors.New("more than 1,000 runs within a second")
+	// ErrShortList: GitHub counts more runs than it lists, as it may for a while when some were added or deleted.
+	ErrShortList = errors.New("GitHub counts more runs than it lists")
 	// ErrLogNotThere: the job's log is not there yet, or never will be.
 	ErrLogNotThere = errors.New("log is not there")
 	// ErrLogGone: the job's log was deleted, or is older than GitHub keeps logs.

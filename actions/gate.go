@@ -181,6 +181,9 @@ func (g *gate) send(req *http.Request, endpoint, token string) reply {
 	r.came = g.now()
 	if err == nil {
 		r.code, r.header = resp.StatusCode, resp.Header
+		if r.code >= 400 {
+			g.note(ctx, r) // a limit holds from here on, however long the rest takes
+		}
 		r.body, err = readAll(resp.Body)
 		_ = resp.Body.Close() // read to its end, or given up
 	}

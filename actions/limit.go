@@ -88,7 +88,7 @@ func (g *gate) note(ctx context.Context, r reply) (limited bool) {
 		return false
 	}
 
-	until := now.Add(after)
+	until := r.came.Add(after)
 	switch {
 	case timed:
 	case ok && told.remaining == 0:

@@ -60,26 +60,30 @@ const (
 )
 
 // Runs returns the runs of the repository that were created within the window, each in its newest attempt and
-// once. One whose workflow GitHub cannot tell has the Workflow "other". A list that GitHub would cut is asked for in halves; otherwise there is no order to rely on.
+// once. One whose workflow GitHub cannot tell now has no Workflow. A list that GitHub would cut is asked for in halves; otherwise there is no order to rely on.
 //
 // An error is the last thing that is yielded: what came before it is good, what is missing is not told.
 // It is ErrActionsOff where the repository is there and has no Actions. It is ErrTooManyRuns, after all runs that
-// can be listed, where one second has more than that.
+// can be listed, where one second has more than that, and ErrShortList, likewise, where GitHub counts more runs than it
+// lists.
 //
 // settled says that the caller is done with all runs that this very window had when it was asked for last, and that
 // nobody else has asked this Client for it since. A list of one page that has not changed is then not looked at
 // again: nothing is yielded.
 func (c *Client) Runs(ctx context.Context, repository string, w Window, settled bool) iter.Seq2[pushdoctor.Run, error] {
 	return func(yield func(pushdoctor.Run, error) bool) {
-		l := &listing{client: c, repository: repository, yield: func(r pushdoctor.Run) bool { return yield(r, nil) }}
+		l := &listing{client: c, repository: repository, told: map[int64]bool{}, yield: func(r pushdoctor.Run) bool { return yield(r, nil) }}
 		err := l.window(ctx, w.whole(), settled)
 		if errors.Is(err, errEnough) {
 			return
 		}
+		if err == nil && l.crowded == nil && l.short {
+			err = ErrShortList
+		}
 		if many := l.tooMany(); err == nil {
 			err = many
 		} else if many != nil {
-			err = fmt.Errorf("%w; %w", err, many)
+			err = fmt.Errorf("%w; %v", err, many) //nolint:errorlint // ErrTooManyRuns says that all else was listed
 		}
 		if err != nil {
 			yield(pushdoctor.Run{}, fmt.Errorf("runs of %s: %w", repository, err))
@@ -104,8 +108,10 @@ type listing struct {
 	client     *Client
 	repository string
 	yield      func(pushdoctor.Run) bool
-	crowded    []string // the first seconds that hold more than can be listed
-	more       int      // other such seconds
+	told       map[int64]bool // runs that were yielded
+	crowded    []string       // the first seconds that hold more than can be listed
+	more       int            // other such seconds
+	short      bool           // GitHub counted more runs than it listed
 }
 
 // maxNamed is how many seconds an error names.
@@ -147,7 +153,7 @@ func (l *listing) window(ctx context.Context, w Window, settled bool) error {
 		if number == 1 {
 			total = page.GetTotalCount()
 		}
-		if number == 1 && total > maxList && !again {
+		if number == 1 && total > maxList {
 			older, newer, ok := w.halves(l.client.Date())
 			if ok {
 				if err := l.window(ctx, older, false); err != nil {
@@ -163,10 +169,14 @@ func (l *listing) window(ctx context.Context, w Window, settled bool) error {
 				continue
 			}
 			seen[r.GetID()] = true
+			if l.told[r.GetID()] {
+				continue
+			}
 			run, err := l.client.convert(ctx, l.repository, r)
 			if err != nil {
 				return err
 			}
+			l.told[run.ID] = true
 			if !l.yield(run) {
 				return errEnough
 			}
@@ -182,6 +192,7 @@ func (l *listing) window(ctx context.Context, w Window, settled bool) error {
 		} else {
 			l.client.log.WarnContext(ctx, "the list of runs is shorter than GitHub says",
 				"repository", l.repository, "created", w.String(), "runs", len(seen), "total", total)
+			l.short = true
 		}
 	}
 	return nil
@@ -257,7 +268,8 @@ func (c *Client) convert(ctx context.Context, repository string, r *github.Workf
 	if r == nil || r.ID == nil || r.WorkflowID == nil || r.CreatedAt == nil || r.GetRepository().GetID() == 0 {
 		return pushdoctor.Run{}, errEmpty
 	}
-	// One workflow for which GitHub answers with a fault must not take the list of all runs with it.
+	// One workflow for which GitHub answers with a fault must not take the list of all runs with it. Its name is not known
+	// then, which is something else than "other".
 	file, _, err := c.WorkflowName(ctx, repository, r.GetWorkflowID())
 	if err != nil && !errors.Is(err, ErrUnavailable) {
 		return pushdoctor.Run{}, err
@@ -268,7 +280,6 @@ func (c *Client) convert(ctx context.Context, repository string, r *github.Workf
 		ID:             r.GetID(),
 		Attempt:        r.GetRunAttempt(),
 		WorkflowID:     r.GetWorkflowID(),
-		Workflow:       "other",
 		WorkflowName:   r.GetName(),
 		Branch:         r.GetHeadBranch(),
 		Event:          r.GetEvent(),
@@ -282,8 +293,11 @@ func (c *Client) convert(ctx context.Context, repository string, r *github.Workf
 		UpdatedAt:      r.GetUpdatedAt().UTC(),
 		URL:            r.GetHTMLURL(),
 	}
-	if file != "" {
+	switch {
+	case file != "":
 		run.Workflow = path.Base(file)
+	case err == nil:
+		run.Workflow = "other"
 	}
 	return run, nil
 }

@@ -196,6 +196,7 @@ func (e *Exporter) Reloaded(good bool) {
 // A Collection says how far the reading of one repository has come.
 type Collection struct {
 	At      time.Time // the end of this poll; zero: it did not go well
+	Since   time.Time // when the repository began to be watched
 	Due     time.Time // when the next poll ought to have ended; zero: never
 	Oldest  time.Time // when the oldest job ended that is to be read and was not; zero: there is none
 	Pending int       // jobs that are to be read

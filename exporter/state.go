@@ -104,7 +104,11 @@ func newState(db *store.DB, o Options) *state {
 func (s *state) collected(repository string, c Collection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if last := s.collections[label(repository)]; c.At.IsZero() {
+	last := s.collections[label(repository)]
+	if c.Since.IsZero() {
+		c.Since = last.Since
+	}
+	if c.At.IsZero() && last.Due != (time.Time{}) {
 		c.At, c.Due = last.At, last.Due
 		if c.Oldest.IsZero() || !last.Oldest.IsZero() && last.Oldest.Before(c.Oldest) {
 			c.Oldest = last.Oldest
@@ -199,7 +203,11 @@ func (s *state) collectService(ch chan<- prometheus.Metric, now time.Time) {
 			lag = max(0, now.Sub(c.Oldest).Seconds())
 		}
 		if !c.Due.IsZero() && now.After(c.Due) {
-			lag = max(lag, now.Sub(c.At).Seconds())
+			since := c.At
+			if since.IsZero() {
+				since = c.Since
+			}
+			lag = max(lag, now.Sub(since).Seconds())
 		}
 		gauge(collectLag, lag, repository)
 		gauge(pendingJobs, float64(c.Pending), repository)

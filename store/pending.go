@@ -21,7 +21,7 @@ const (
 	PendingGone    PendingKind = "gone"    // the log was said to be gone, which is asked once more
 )
 
-// Pending is work on a job that must survive a restart. A job has at most one of each kind.
+// Pending is work on a job that must survive a restart. A job has one at most.
 type Pending struct {
 	Kind  PendingKind
 	Job   pushdoctor.Job
@@ -35,20 +35,18 @@ type pendingRow struct {
 	Tries int       `json:"tries"`
 }
 
-// PutPending writes p in place of the job's pending work of that kind.
+// PutPending writes p in place of what was pending of the job, of whatever kind.
 func (db *DB) PutPending(p Pending) error {
 	return db.update(fmt.Sprintf("pending job %d", p.Job.JobID), func(tx *bbolt.Tx) error {
 		value, err := json.Marshal(pendingRow{newJobRow(p.Job), p.Due, p.Tries})
 		if err != nil {
 			return err
 		}
+		if err := donePending(tx, p.Job.JobID); err != nil {
+			return err
+		}
 		byJob, pending := tx.Bucket(bucketPendingByJob), tx.Bucket(bucketPending)
 		job := append(key(uint64(p.Job.JobID)), p.Kind...)
-		if due := byJob.Get(job); due != nil {
-			if err := pending.Delete(append(bytes.Clone(due), job...)); err != nil {
-				return err
-			}
-		}
 		due := key(seconds(p.Due))
 		return errors.Join(byJob.Put(job, due), pending.Put(append(bytes.Clone(due), job...), value))
 	})
@@ -76,6 +74,17 @@ func (db *DB) DuePending(now time.Time, limit int) ([]Pending, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// IsPending reports whether there is pending work on a job.
+func (db *DB) IsPending(job int64) (bool, error) {
+	var pending bool
+	err := db.view(fmt.Sprintf("pending job %d", job), func(tx *bbolt.Tx) error {
+		k, _ := tx.Bucket(bucketPendingByJob).Cursor().Seek(key(uint64(job)))
+		pending = bytes.HasPrefix(k, key(uint64(job)))
+		return nil
+	})
+	return pending, err
 }
 
 // DonePending removes all pending work on a job. Record does so too.

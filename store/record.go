@@ -34,6 +34,9 @@ var Results = []Result{ResultClean, ResultFindings, ResultVerify, ResultTruncate
 // Valid reports whether r is one of Results.
 func (r Result) Valid() bool { return slices.Contains(Results, r) }
 
+// lost reports whether nothing of the log was read.
+func (r Result) lost() bool { return r == ResultExpired || r == ResultUnreadable }
+
 // What is kept of the log with one finding.
 const (
 	maxLines = 40      // of evidence
@@ -113,6 +116,9 @@ func (db *DB) Record(r Reading) (added bool, err error) {
 			before, err := decodeExecution(old)
 			if err != nil {
 				return err
+			}
+			if r.Result.lost() && !before.result.lost() {
+				return donePending(tx, r.Job.JobID) // two have asked, and one of them found it
 			}
 			rows, err := removeFindings(tx, before.ended, before.job)
 			if err != nil {

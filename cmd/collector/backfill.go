@@ -240,7 +240,12 @@ func (f filler) backfill(ctx context.Context, o order, tell func(notice)) error 
 	for _, t := range tasks {
 		readers[t.info.ID] = t.by
 	}
+	asked := map[*collector]bool{}
 	for _, by := range readers {
+		if asked[by] {
+			continue
+		}
+		asked[by] = true
 		if err := by.late(ctx, func(j pushdoctor.Job) bool { return readers[j.RepositoryID] == by }); err != nil {
 			return err
 		}
@@ -293,6 +298,11 @@ func (f filler) plan(ctx context.Context, o order, problem func(name string, err
 	for pattern, err := range found.faults {
 		if err := problem(pattern, err); err != nil {
 			return nil, e, err
+		}
+	}
+	for _, i := range found.idle {
+		if errors.Is(i.err, errArchived) { // its history is there
+			found.plots = append(found.plots, plot{i.Name, i.by})
 		}
 	}
 	if len(found.plots) == 0 {
@@ -530,7 +540,7 @@ func (p *program) carryOut(ctx context.Context, config configs.Config, o order, 
 		return storeAdvice(err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	e, err := p.newEstate(config, db, p.logger(), nil, nil)
+	e, err := p.newEstate(config, nil, db, p.logger(), nil, nil)
 	if err != nil {
 		return err
 	}

@@ -401,7 +401,7 @@ func fill(b *testing.B, g *fakegithub.Server, o order, want int) {
 	}
 	config := configs.Default()
 	config.GitHub.URL, config.GitHub.Token = g.URL(), configs.NewSecret(testToken)
-	e, err := (&program{}).newEstate(config, db, slog.New(slog.DiscardHandler), nil, nil)
+	e, err := (&program{}).newEstate(config, nil, db, slog.New(slog.DiscardHandler), nil, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -62,12 +62,12 @@ func newCollector(github *actions.Client, db *store.DB, rules *classifier.Rules,
 
 // A progress says what became of one window of runs.
 type progress struct {
-	repository int64     // its id, once GitHub has told it
-	name       string    // as GitHub spells it, likewise
 	runs, jobs int       // that were looked at, and those whose logs were asked for
 	results    results   // of these
 	listed     int       // runs, those included that were passed over
 	moved      bool      // GitHub told runs of another repository, or under another name
+	short      bool      // GitHub counts more runs than it listed
+	crowded    bool      // a second has more runs than can be listed
 	going      time.Time // creation of the oldest run that has not ended; zero: all have
 	failed     time.Time // creation of the oldest run that could not be read; zero: all could
 	err        error     // the first one; the other runs were read
@@ -90,21 +90,23 @@ type slice struct {
 	actions.Window
 	settled bool // all that it listed was dealt with: while GitHub says that it has not changed, there is nothing to do
 	listed  int  // runs, when it was last read
+
+	// Of the slices of a sweep:
+	due   time.Time // when it is asked next
+	good  time.Time // when it was last asked, and all was dealt with
+	tries int       // since then
 }
 
 // A watch is one repository that is polled, and what is remembered of it from poll to poll. What is lost with it costs
 // requests, no more.
 type watch struct {
-	name  string // as the configuration or GitHub's list has it
+	name  string               // as the configuration or GitHub's list has it
+	claim func(id int64) error // told which repository that is; an error keeps it from being read; nil: nobody is
 	info  actions.RepositoryInfo
 	asked time.Time // when GitHub told info; zero: it is to be asked again
 
 	newest slice
-	older  []slice   // of the sweep that is under way or was the last one, in the order in which they are asked
-	next   int       // of them
-	began  time.Time // the sweep
-	swept  bool      // one sweep has come to its end
-	pause  time.Time // until then no sweep goes on, since it met an error
+	older  []slice
 	judged time.Time // asked, when it was last looked whether what is broken is still there
 }
 
@@ -120,8 +122,13 @@ func (c *collector) acquaint(ctx context.Context, w *watch) (repo store.Reposito
 			w.asked = time.Time{}
 			return store.Repository{}, since, err
 		}
-		if info.ID != w.info.ID {
-			w.newest, w.older = slice{}, nil
+		if w.claim != nil {
+			if err := w.claim(info.ID); err != nil {
+				return store.Repository{}, since, err
+			}
+		}
+		if info.ID != w.info.ID { // another one under the name: nothing that is remembered is its own
+			*w = watch{name: w.name, claim: w.claim}
 		}
 		w.info, w.asked = info, c.github.Date()
 	}
@@ -154,12 +161,14 @@ const (
 	cursorStep = 10 * time.Minute
 )
 
-// poll reads what has ended in a repository since the last poll, and of the sweep for late re-runs what is due.
+// poll reads what has ended in a repository since the last poll, and of the sweep for late re-runs what is due. It asks for what
+// pushes well again where something is broken.
 func (c *collector) poll(ctx context.Context, w *watch) (done progress, err error) {
 	repo, since, err := c.acquaint(ctx, w)
 	if err != nil {
 		return progress{}, err
 	}
+	// The Date of the answer before this list: what is created while it is asked for is not taken for read.
 	now := c.github.Date()
 	if w.newest.From.IsZero() {
 		w.newest.From = since
@@ -168,29 +177,12 @@ func (c *collector) poll(ctx context.Context, w *watch) (done progress, err erro
 		}
 	}
 	done = c.slice(ctx, w, &w.newest, nil)
-	done.repository, done.name = w.info.ID, w.info.Name
 	if stops(done.err) {
 		return done, done.err
 	}
-	through := now.Add(-listLag)
-	if old := now.Add(-patience); !done.going.IsZero() && done.going.Before(old) {
-		through = old
-	} else {
-		through = earlier(through, done.going)
-	}
-	if old := now.Add(-sweepOverlap); !done.failed.IsZero() && done.failed.Before(old) {
-		done.failed = old // the sweep goes on asking for it
-	}
-	through = earlier(through, done.failed)
-	if through.Sub(repo.Cursor.Through) >= cursorStep {
-		done.err = errors.Join(done.err, stored(c.db.Advance(repo.ID, pushdoctor.Cursor{Through: through})))
-	}
-	from := through.Truncate(time.Hour)
-	if w.newest.listed > pageful {
-		from = through.Add(-listSlow).Truncate(time.Minute)
-	}
-	if from.After(w.newest.From) && (w.newest.listed > manyRuns || through.Sub(w.newest.From) > 24*time.Hour) {
-		w.newest = slice{Window: actions.Window{From: from}}
+	done.failed = later(done.failed, now.Add(-sweepOverlap)) // the sweep goes on asking for what is older
+	if err := c.advance(repo, w, done, now); err != nil {
+		return done, err
 	}
 	late := since
 	if swept := repo.Cursor.Swept.Add(-sweepOverlap); swept.After(late) {
@@ -198,14 +190,43 @@ func (c *collector) poll(ctx context.Context, w *watch) (done progress, err erro
 	}
 	swept := c.sweep(ctx, w, repo, now, late)
 	done.runs, done.jobs, done.err = done.runs+swept.runs, done.jobs+swept.jobs, errors.Join(done.err, swept.err)
-	if done.err == nil && !w.asked.IsZero() && !w.judged.Equal(w.asked) {
+	if !stops(done.err) && !w.asked.IsZero() && !w.judged.Equal(w.asked) {
 		w.judged = w.asked // whatever comes of it: what is not told now is told the next time
-		done.err = c.closeGone(ctx, repo)
+		done.err = errors.Join(done.err, c.closeGone(ctx, repo))
 	}
-	if done.err == nil {
-		done.err = c.verify(ctx, repo)
+	if !stops(done.err) {
+		done.err = errors.Join(done.err, c.verify(ctx, repo))
 	}
 	return done, done.err
+}
+
+// advance moves the cursor and the beginning of the newest window, after a poll that found out all there is.
+func (c *collector) advance(repo store.Repository, w *watch, done progress, now time.Time) error {
+	if done.crowded || done.short && now.Sub(w.newest.From) < patience {
+		return nil
+	}
+	through := now.Add(-listLag)
+	through = earlier(through, later(done.going, now.Add(-patience)))
+	through = earlier(through, done.failed)
+	from := through.Truncate(time.Hour)
+	if w.newest.listed > pageful {
+		from = through.Add(-listSlow).Truncate(time.Minute)
+	}
+	if from.After(w.newest.From) && (w.newest.listed > manyRuns || through.Sub(w.newest.From) > 24*time.Hour) {
+		w.newest = slice{Window: actions.Window{From: from}}
+	}
+	if through.Sub(repo.Cursor.Through) < cursorStep {
+		return nil
+	}
+	return stored(c.db.Advance(repo.ID, pushdoctor.Cursor{Through: through}))
+}
+
+// later returns a, but no earlier than b; zero stays zero.
+func later(a, b time.Time) time.Time {
+	if a.IsZero() || a.After(b) {
+		return a
+	}
+	return b
 }
 
 // slice goes through a window of the watch's repository.
@@ -217,48 +238,52 @@ func (c *collector) slice(ctx context.Context, w *watch, s *slice, want func(pus
 	if !s.settled || done.listed > 0 {
 		s.listed = done.listed
 	}
-	s.settled = done.err == nil && done.going.IsZero() && done.failed.IsZero() && !done.moved
+	s.settled = done.err == nil && done.going.IsZero() && done.failed.IsZero() && !done.moved && !done.short
 	return done
 }
 
 // sweepPart is how long a slice of a sweep is: each costs a request in collect.sweep, since an App's token is another one by then.
 const sweepPart = 14 * 24 * time.Hour
 
-// sweep asks for the runs of the last 30 days in which something happened since late. The first sweep of a process is one round of
-// all slices. After that each slice comes once in collect.sweep, one after the other.
+// sweep asks for the runs of the last 30 days in which something happened since late: at first for all of them, after that for each slice
+// once in collect.sweep, one after the other. A slice of which something could not be read does not keep the others from being asked.
 func (c *collector) sweep(ctx context.Context, w *watch, repo store.Repository, now, late time.Time) (done progress) {
-	if w.began.IsZero() || w.next == len(w.older) {
-		w.began, w.next, w.older = now, 0, w.slices(now)
-	}
-	for ; w.next < len(w.older); w.next++ {
-		due := w.began.Add(time.Duration(c.config.Sweep) / time.Duration(len(w.older)) * time.Duration(w.next+1))
-		if now.Before(w.pause) || w.swept && now.Before(due) {
-			return done
-		}
-		part := c.slice(ctx, w, &w.older[w.next], func(r pushdoctor.Run) bool { return !r.UpdatedAt.Before(late) })
-		done.runs, done.jobs, done.err = done.runs+part.runs, done.jobs+part.jobs, part.err
-		if part.err != nil {
-			w.pause = now.Add(sweepAgain)
-			return done
+	every := time.Duration(c.config.Sweep)
+	first := now.Add(-sweepBack - sweepOverlap).Truncate(sweepPart)
+	w.older = slices.DeleteFunc(w.older, func(s slice) bool { return s.From.Before(first) })
+	for from := first; from.Before(w.newest.From); from = from.Add(sweepPart) {
+		if !slices.ContainsFunc(w.older, func(s slice) bool { return s.From.Equal(from) }) {
+			w.older = append(w.older, slice{Window: actions.Window{From: from, To: from.Add(sweepPart - time.Second)}})
 		}
 	}
-	if !w.swept || len(w.older) > 0 {
-		done.err = stored(c.db.Advance(repo.ID, pushdoctor.Cursor{Swept: w.began}))
+	swept := now
+	for i := range w.older {
+		s := &w.older[i]
+		if !now.Before(s.due) {
+			part := c.slice(ctx, w, s, func(r pushdoctor.Run) bool { return !r.UpdatedAt.Before(late) })
+			done.runs, done.jobs, done.err = done.runs+part.runs, done.jobs+part.jobs, errors.Join(done.err, part.err)
+			switch {
+			case stops(part.err) && !errors.Is(part.err, errList):
+				s.due = now.Add(sweepAgain)
+				return done
+			case part.err != nil:
+				s.due = now.Add(min(sweepAgain<<min(s.tries, 10), every))
+				s.tries++
+			case s.good.IsZero():
+				s.due = now.Add(every * time.Duration(i+1) / time.Duration(len(w.older))) // from now on one after the other
+				s.good, s.tries = now, 0
+			default:
+				s.due, s.good, s.tries = now.Add(every), now, 0
+			}
+		}
+		if s.good.Before(swept) { // zero where it never was asked well
+			swept = s.good
+		}
 	}
-	w.swept = true
+	if swept.Sub(repo.Cursor.Swept) >= cursorStep {
+		done.err = errors.Join(done.err, stored(c.db.Advance(repo.ID, pushdoctor.Cursor{Swept: swept})))
+	}
 	return done
-}
-
-// slices returns the slices of a sweep. They lie where they lay, so that lists that have not changed cost nothing.
-func (w *watch) slices(now time.Time) (all []slice) {
-	for from := now.Add(-sweepBack - sweepOverlap).Truncate(sweepPart); from.Before(w.newest.From); from = from.Add(sweepPart) {
-		s := slice{Window: actions.Window{From: from, To: from.Add(sweepPart - time.Second)}}
-		if i := slices.IndexFunc(w.older, func(old slice) bool { return old.Window == s.Window }); i >= 0 {
-			s = w.older[i]
-		}
-		all = append(all, s)
-	}
-	return all
 }
 
 // errList marks an error of the list of runs itself: there may be more runs than were told.
@@ -289,9 +314,14 @@ func (c *collector) window(ctx context.Context, name string, w actions.Window, p
 	ended := ended{db: c.db}
 	for run, err := range c.github.Runs(ctx, name, w, p.settled) {
 		mu.Lock()
-		if err != nil {
+		switch {
+		case errors.Is(err, actions.ErrShortList):
+			done.short = true
+		case errors.Is(err, actions.ErrTooManyRuns): // all others were told
+			done.crowded, done.err = true, errors.Join(done.err, err)
+		case err != nil:
 			done.err = fmt.Errorf("%w: %w", errList, err)
-		} else {
+		default:
 			done.listed++
 			done.moved = done.moved || run.Repository != name || p.id != 0 && run.RepositoryID != p.id
 		}
@@ -300,7 +330,7 @@ func (c *collector) window(ctx context.Context, name string, w actions.Window, p
 		if end {
 			break
 		}
-		if p.id != 0 && run.RepositoryID != p.id || p.want != nil && !p.want(run) {
+		if err != nil || p.id != 0 && run.RepositoryID != p.id || p.want != nil && !p.want(run) {
 			continue
 		}
 		g.Go(func() error {
@@ -401,6 +431,9 @@ func (c *collector) look(ctx context.Context, run pushdoctor.Run, again bool) (r
 			return nil, nil, stored(err)
 		}
 	}
+	if run.Workflow == "" {
+		return nil, nil, fmt.Errorf("%w: it does not tell the name of workflow %d", actions.ErrUnavailable, run.WorkflowID)
+	}
 	if !matches(c.config.Workflows, run.Workflow) {
 		return nil, nil, nil
 	}
@@ -440,6 +473,12 @@ func (c *collector) jobs(ctx context.Context, run pushdoctor.Run, going bool) (r
 			continue
 		}
 		known, err := c.db.Known(job.Execution(), job.JobID)
+		if err != nil {
+			return read, stored(err)
+		}
+		if !known {
+			known, err = c.db.IsPending(job.JobID) // late asks for it in its time
+		}
 		if err != nil {
 			return read, stored(err)
 		}
@@ -536,9 +575,9 @@ func (c *collector) read(ctx context.Context, job pushdoctor.Job, tries int) (st
 		_, err := c.db.Record(reading)
 		return reading.Result, stored(err)
 	case errors.Is(err, actions.ErrLogNotThere):
-		return c.absent(job, store.PendingMissing, store.ResultUnreadable, missingFor, "log_missing")
+		return c.absent(job, store.PendingMissing, store.ResultUnreadable, missingFor, "log_missing", tries)
 	case errors.Is(err, actions.ErrLogGone):
-		return c.absent(job, store.PendingGone, store.ResultExpired, goneAgain, "log_gone")
+		return c.absent(job, store.PendingGone, store.ResultExpired, goneAgain, "log_gone", tries)
 	case stops(err):
 		return "", err
 	}
@@ -596,23 +635,33 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// absent asks for a log once more when wait has passed since the job's end, or records that there is none if it has.
-func (c *collector) absent(job pushdoctor.Job, kind store.PendingKind, result store.Result, wait time.Duration, reason string) (store.Result, error) {
+// surely is when a log that was told gone is gone: it need not be asked for twice.
+const surely = 24 * time.Hour
+
+// absent asks for a log once more when wait has passed since the job's end, or records that there is none if it has and it was
+// asked for before.
+func (c *collector) absent(job pushdoctor.Job, kind store.PendingKind, result store.Result, wait time.Duration, reason string, tries int) (store.Result, error) {
 	now := c.now()
 	if date := c.github.Date(); !date.IsZero() {
 		now = date
 	}
-	if age := now.Sub(job.CompletedAt); age < wait {
+	due := time.Duration(0)
+	switch age := now.Sub(job.CompletedAt); {
+	case age < wait:
 		// Soon at first, and the last time when wait is over.
-		due := c.now().Add(min(max(age/2, 10*time.Second), wait-age)) // by our clock, as late looks for it
-		return "", stored(c.db.PutPending(store.Pending{Kind: kind, Job: job, Due: due}))
+		due = min(max(age/2, 10*time.Second), wait-age)
+	case kind == store.PendingGone && tries == 0 && age < surely:
+		due = wait
+	default:
+		return c.give(job, result, reason)
 	}
-	return c.give(job, result, reason)
+	return "", stored(c.db.PutPending(store.Pending{Kind: kind, Job: job, Due: c.now().Add(due), Tries: tries + 1})) // by our clock, as late looks for it
 }
 
 // give records that the log of a job cannot be had.
 func (c *collector) give(job pushdoctor.Job, result store.Result, reason string) (store.Result, error) {
-	if _, err := c.db.Record(c.weighed(store.Reading{Job: job, Result: result, Rules: c.rules.Version()})); err != nil {
+	added, err := c.db.Record(c.weighed(store.Reading{Job: job, Result: result, Rules: c.rules.Version()}))
+	if err != nil || !added {
 		return "", stored(err)
 	}
 	return result, stored(c.db.CountError(job.Repository, reason))
@@ -630,6 +679,15 @@ func (c *collector) late(ctx context.Context, mine func(pushdoctor.Job) bool) er
 	}
 	for _, p := range due {
 		if !mine(p.Job) {
+			continue
+		}
+		// A webhook, a poll and a backfill may read the same job, and one of them finds the log.
+		if known, err := c.db.Known(p.Job.Execution(), p.Job.JobID); err != nil {
+			return stored(err)
+		} else if known && p.Job.Conclusion != "success" {
+			if err := c.db.DonePending(p.Job.JobID); err != nil {
+				return stored(err)
+			}
 			continue
 		}
 		_, err := c.read(ctx, p.Job, p.Tries)

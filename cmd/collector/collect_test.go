@@ -481,6 +481,8 @@ func TestOrders(t *testing.T) {
 			until(14 * time.Hour)
 			l.backfill(begin.Add(-10*day), time.Now())
 			l.backfill(begin.Add(-past), begin.Add(-10*day))
+			until(15 * time.Hour) // what was told gone is asked for once more
+			l.backfill(begin.Add(-time.Hour), time.Now())
 		}},
 		{"serve beside backfill", func(t *testing.T, l *lab) {
 			s := l.serve()

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/akkospace/pushdoctor/actions"
@@ -19,20 +19,39 @@ import (
 // An estate is what may be read, and by which credential: the installations of a GitHub App, each for what it was installed
 // on, and a token for the rest.
 type estate struct {
+	config configs.Config
 	app    *actions.App                            // nil: none
 	token  *collector                              // nil: none
 	reader func(github *actions.Client) *collector // makes that of an installation
 	now    func() time.Time
 
-	mu            sync.Mutex // guards what follows, for the time of a survey
+	busy          chan struct{} // holds an element while a survey goes on, which guards what follows
 	installations map[int64]*collector
-	lists         map[string]list // by owner, or "app/" and the installation's account
+	lists         map[string]list[actions.RepositoryInfo] // by owner, or "app/" and the installation's account
+	installed     list[actions.Installation]
 }
 
-// A list is which repositories GitHub last told of an owner.
-type list struct {
-	infos []actions.RepositoryInfo
+// A list is what GitHub last told.
+type list[T any] struct {
+	told  []T
 	empty time.Time // since when GitHub tells none, where it told some before; zero: it tells some
+}
+
+// emptyFor is how long a list that became empty from one time to the next is taken for a fault of GitHub's.
+const emptyFor = 24 * time.Hour
+
+// take returns the list after GitHub has told one, which is the one before for a day where the new one is empty.
+func (l list[T]) take(told []T, now time.Time) list[T] {
+	if len(told) > 0 || len(l.told) == 0 {
+		return list[T]{told: told}
+	}
+	if l.empty.IsZero() {
+		l.empty = now
+	}
+	if now.Sub(l.empty) < emptyFor {
+		return l
+	}
+	return list[T]{}
 }
 
 // A plot is one repository that is to be read.
@@ -51,6 +70,7 @@ type survey struct {
 // An idle repository is one that a pattern names and in which nothing runs.
 type idle struct {
 	actions.RepositoryInfo
+	by  *collector
 	err error
 }
 
@@ -60,15 +80,26 @@ var (
 	errDisabled = errors.New("the repository is disabled")
 )
 
-// emptyFor is how long a list that became empty from one time to the next is taken for a fault of GitHub's.
-const emptyFor = 24 * time.Hour
+// fault returns why it is not known whether the repository is there, nil if it is.
+func (s survey) fault(name string) error {
+	for pattern, err := range s.faults {
+		if like(pattern, name) {
+			return err
+		}
+	}
+	return nil
+}
 
 // survey looks up which repositories the patterns stand for. A name without "*" stands for itself, wherever a list is
 // silent about it: a token may read what it does not list.
 func (e *estate) survey(ctx context.Context, patterns []string) survey {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	out := survey{faults: map[string]error{}}
+	select {
+	case e.busy <- struct{}{}:
+		defer func() { <-e.busy }()
+	case <-ctx.Done():
+		return out
+	}
 	excluded := func(name string) bool {
 		return slices.ContainsFunc(patterns, func(p string) bool { return strings.HasPrefix(p, "!") && like(p[1:], name) })
 	}
@@ -78,10 +109,10 @@ func (e *estate) survey(ctx context.Context, patterns []string) survey {
 		case taken[folded] || excluded(info.Name):
 		case info.Archived:
 			taken[folded] = true
-			out.idle = append(out.idle, idle{info, errArchived})
+			out.idle = append(out.idle, idle{info, by, errArchived})
 		case info.Disabled:
 			taken[folded] = true
-			out.idle = append(out.idle, idle{info, errDisabled})
+			out.idle = append(out.idle, idle{info, by, errDisabled})
 		default:
 			taken[folded] = true
 			out.plots = append(out.plots, plot{info.Name, by})
@@ -90,7 +121,9 @@ func (e *estate) survey(ctx context.Context, patterns []string) survey {
 
 	included := slices.DeleteFunc(slices.Clone(patterns), func(p string) bool { return strings.HasPrefix(p, "!") })
 	held := map[string]error{} // owners whose installation could not be asked
+	installed := map[string]bool{}
 	for _, h := range e.holdings(ctx, included, out.faults) {
+		installed[strings.ToLower(h.account)] = true
 		if h.err != nil {
 			held[strings.ToLower(h.account)] = h.err
 		}
@@ -116,7 +149,11 @@ func (e *estate) survey(ctx context.Context, patterns []string) survey {
 				continue
 			}
 			take(actions.RepositoryInfo{Name: p}, e.token)
-		case e.token != nil:
+		case e.token == nil:
+			if !installed[strings.ToLower(owner)] {
+				out.faults[p] = errNotInstalled
+			}
+		default:
 			infos, err := e.listed(strings.ToLower(owner), func() ([]actions.RepositoryInfo, error) { return e.token.github.Repositories(ctx, owner) })
 			if err != nil {
 				out.faults[p] = err
@@ -148,8 +185,10 @@ func (e *estate) holdings(ctx context.Context, patterns []string, faults map[str
 	if e.app == nil {
 		return nil
 	}
-	installations, err := e.app.Installations(ctx)
-	if err != nil {
+	told, err := e.app.Installations(ctx)
+	if err == nil {
+		e.installed = e.installed.take(told, e.now())
+	} else {
 		for _, p := range patterns {
 			faults[p] = err
 		}
@@ -160,7 +199,7 @@ func (e *estate) holdings(ctx context.Context, patterns []string, faults map[str
 		}
 		return all
 	}
-	for _, i := range installations {
+	for _, i := range e.installed.told {
 		if !slices.ContainsFunc(patterns, func(p string) bool { owner, _, _ := strings.Cut(p, "/"); return strings.EqualFold(owner, i.Account) }) {
 			continue
 		}
@@ -185,31 +224,19 @@ func (e *estate) holdings(ctx context.Context, patterns []string, faults map[str
 	return all
 }
 
-// listed asks for a list. One that became empty is taken as it was, for a day.
+// listed asks for a list of repositories. It is kept under key.
 func (e *estate) listed(key string, ask func() ([]actions.RepositoryInfo, error)) ([]actions.RepositoryInfo, error) {
-	infos, err := ask()
+	told, err := ask()
 	if err != nil {
-		return infos, err
+		return told, err
 	}
-	last := e.lists[key]
-	if len(infos) > 0 || len(last.infos) == 0 {
-		e.lists[key] = list{infos: infos}
-		return infos, nil
-	}
-	if last.empty.IsZero() {
-		last.empty = e.now()
-		e.lists[key] = last
-	}
-	if e.now().Sub(last.empty) < emptyFor {
-		return last.infos, nil
-	}
-	e.lists[key] = list{}
-	return nil, nil
+	e.lists[key] = e.lists[key].take(told, e.now())
+	return e.lists[key].told, nil
 }
 
-// newEstate logs in as the configuration says. set may change the options of each client, and each collector is shown to met;
-// either may be nil.
-func (p *program) newEstate(c configs.Config, db *store.DB, log *slog.Logger, set func(*actions.Options), met func(*collector)) (*estate, error) {
+// newEstate logs in as the configuration says. Where the one before logs in likewise, its clients go on: what they know of
+// limits must not be forgotten. set may change the options of each client, and each collector is shown to met; any of them may be nil.
+func (p *program) newEstate(c configs.Config, before *estate, db *store.DB, log *slog.Logger, set func(*actions.Options), met func(*collector)) (*estate, error) {
 	rules, err := rulesOf(c, nil)
 	if err != nil {
 		return nil, err
@@ -223,7 +250,10 @@ func (p *program) newEstate(c configs.Config, db *store.DB, log *slog.Logger, se
 		set(&o)
 	}
 	db.SetStaleAfter(time.Duration(c.Metrics.StaleAfter))
-	e := &estate{now: p.clock(), installations: map[int64]*collector{}, lists: map[string]list{}}
+	e := &estate{
+		config: c, now: p.clock(), busy: make(chan struct{}, 1),
+		installations: map[int64]*collector{}, lists: map[string]list[actions.RepositoryInfo]{},
+	}
 	e.reader = func(github *actions.Client) *collector {
 		one := newCollector(github, db, rules, c, log)
 		one.now = e.now
@@ -231,6 +261,19 @@ func (p *program) newEstate(c configs.Config, db *store.DB, log *slog.Logger, se
 			met(one)
 		}
 		return one
+	}
+	if before != nil && sameLogin(c, before.config) {
+		e.app, e.token = before.app, nil
+		if before.token != nil {
+			e.token = e.reader(before.token.github)
+		}
+		before.busy <- struct{}{} // a backfill's survey may go on
+		defer func() { <-before.busy }()
+		for id, old := range before.installations {
+			e.installations[id] = e.reader(old.github)
+		}
+		e.lists, e.installed = maps.Clone(before.lists), before.installed
+		return e, nil
 	}
 	if e.app, err = p.app(c, o); err != nil {
 		return nil, err
@@ -246,6 +289,11 @@ func (p *program) newEstate(c configs.Config, db *store.DB, log *slog.Logger, se
 		return nil, errors.New("no token: give one in github.token_file, GITHUB_TOKEN or GH_TOKEN; it needs to read Actions and metadata")
 	}
 	return e, nil
+}
+
+// sameLogin reports whether two configurations speak to GitHub in the same way.
+func sameLogin(a, b configs.Config) bool {
+	return a.GitHub == b.GitHub && a.Collect.Workers == b.Collect.Workers && a.Collect.MaxLog == b.Collect.MaxLog
 }
 
 // like reports whether the pattern matches the name; GitHub does not tell upper from lower case.

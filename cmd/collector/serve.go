@@ -116,8 +116,9 @@ type service struct {
 	watching  map[int64]string      // by repository: under which name it is watched
 	named     map[string]*collector // by name in lower case: who is to read it
 	late      backlog
-	down      time.Time               // until then nothing is read, since the store could not be written
-	breakOff  context.CancelCauseFunc // ends the order that is being carried out; nil before the first
+	rests     map[*collector]time.Time // whose credential is refused: until then it asks nothing
+	down      time.Time                // until then nothing is read, since the store could not be written
+	breakOff  context.CancelCauseFunc  // ends the order that is being carried out; nil before the first
 }
 
 // newService opens the store in a file, and the listener.
@@ -125,6 +126,7 @@ func (p *program) newService(config configs.Config, file string) (s *service, er
 	s = &service{
 		program: p, config: config, log: p.logger(), reloads: make(chan chan error), refused: map[string]bool{},
 		faults: map[string]string{}, readers: map[int64]*collector{}, watching: map[int64]string{}, named: map[string]*collector{},
+		rests:  map[*collector]time.Time{},
 		queued: make(chan struct{}, 1), relisted: make(chan struct{}, 1),
 	}
 	if len(config.Repositories) == 0 {
@@ -145,7 +147,7 @@ func (p *program) newService(config configs.Config, file string) (s *service, er
 	s.exporter = exporter.New(registry, s.db, exporter.Options{
 		Version: version, Revision: commit, MaxSeries: config.Metrics.MaxSeries, Birth: time.Duration(config.Metrics.Birth), Now: time.Now,
 	})
-	if s.estate, err = s.newEstate(config); err != nil {
+	if s.estate, err = s.newEstate(config, nil); err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
@@ -171,10 +173,11 @@ func (p *program) newService(config configs.Config, file string) (s *service, er
 // errNothing: the configuration names no repository.
 var errNothing = errors.New("nothing to watch: name repositories in the configuration, with --repositories or in PUSHDOCTOR_REPOSITORIES")
 
-// newEstate logs in as the configuration says. The metrics and the page are told of each exchange.
-func (s *service) newEstate(config configs.Config) (*estate, error) {
+// newEstate logs in as the configuration says, or goes on as the estate before where that is the same. The metrics and the page
+// are told of each exchange.
+func (s *service) newEstate(config configs.Config, before *estate) (*estate, error) {
 	version, _ := buildInfo()
-	return s.program.newEstate(config, s.db, s.log, func(o *actions.Options) {
+	return s.program.newEstate(config, before, s.db, s.log, func(o *actions.Options) {
 		o.UserAgent = "pushdoctor/" + version
 		o.Observe = s.observe
 	}, func(c *collector) {
@@ -328,14 +331,14 @@ func (s *service) renew() error {
 	if err != nil {
 		return err
 	}
-	before, _ := s.settings()
+	before, old := s.settings()
 	if keys := fixed(before, config); len(keys) > 0 {
 		return fmt.Errorf("%s cannot change while the service runs: restart it", strings.Join(keys, ", "))
 	}
 	if len(config.Repositories) == 0 {
 		return errNothing
 	}
-	estate, err := s.newEstate(config)
+	estate, err := s.newEstate(config, old)
 	if err != nil {
 		return err
 	}
@@ -343,6 +346,7 @@ func (s *service) renew() error {
 	defer s.mu.Unlock()
 	s.config, s.estate = config, estate
 	clear(s.refused)
+	clear(s.rests)
 	return nil
 }
 

@@ -27,21 +27,18 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 	s.mu.Lock()
 	clear(s.faults)
 	clear(s.readers)
+	clear(s.watching)
 	clear(s.named)
 	s.mu.Unlock()
 	watched := map[plot]context.CancelFunc{}
 	late := map[*collector]bool{} // that asks again for logs
-	for {
+	for faulty := 0; ; {
 		found := e.survey(ctx, config.Repositories)
 		if ctx.Err() != nil {
 			return
 		}
 		s.unknown(ctx, config.Repositories, found.faults)
-		s.mu.Lock()
-		for _, p := range found.plots {
-			s.named[strings.ToLower(p.name)] = p.by
-		}
-		s.mu.Unlock()
+		s.name(found)
 		for _, p := range found.plots {
 			if !late[p.by] {
 				late[p.by] = true
@@ -54,20 +51,22 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 			watched[p] = stop
 			watchers.Go(func() { s.watch(own, p, config.Collect) })
 		}
-		wait := refresh
-		if len(found.faults) > 0 { // a repository is not gone because a list could not be had
-			wait = time.Duration(config.Collect.Interval)
-		} else {
-			for p, stop := range watched {
-				if !slices.Contains(found.plots, p) {
-					stop()
-					delete(watched, p)
-				}
+		for p, stop := range watched {
+			// A repository is not gone because the list of its owner could not be had.
+			if !slices.Contains(found.plots, p) && found.fault(p.name) == nil {
+				stop()
+				delete(watched, p)
 			}
-			s.absent(ctx, config, found)
 		}
+		s.absent(ctx, config, found)
 		if len(found.plots) == 0 && len(found.faults) == 0 {
 			s.log.WarnContext(ctx, "no repository matches", "repositories", config.Repositories)
+		}
+		wait := refresh
+		if faulty++; len(found.faults) == 0 {
+			faulty = 0
+		} else {
+			wait = min(refresh, time.Duration(config.Collect.Interval)<<min(faulty-1, 10))
 		}
 		if s.untilRelisted(ctx, wait) != nil {
 			return
@@ -75,14 +74,29 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 	}
 }
 
+// name notes who reads a repository of which no more is known than its name.
+func (s *service) name(found survey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range found.plots {
+		s.named[strings.ToLower(p.name)] = p.by
+	}
+	for _, i := range found.idle { // its logs can still be read
+		s.named[strings.ToLower(i.Name)] = i.by
+	}
+}
+
 // unknown tells of the patterns whose repositories are not known.
 func (s *service) unknown(ctx context.Context, patterns []string, faults map[string]error) {
 	for _, p := range patterns {
 		err := faults[p]
-		s.fault(p, err)
 		if err == nil {
+			if strings.Contains(p, "*") { // else its watch says how it fares
+				s.fault(p, nil)
+			}
 			continue
 		}
+		s.fault(p, err)
 		s.log.ErrorContext(ctx, "repositories are not known", "pattern", p, "err", err, "advice", advice(err))
 		if err := s.db.CountError(p, reasonOf(err)); err != nil {
 			s.log.ErrorContext(ctx, "an error could not be counted", "err", err)
@@ -103,27 +117,68 @@ func (s *service) absent(ctx context.Context, config configs.Config, found surve
 		return
 	}
 	for _, r := range repos {
-		s.mu.Lock()
-		_, read := s.readers[r.ID]
-		s.mu.Unlock()
-		here := read ||
-			slices.ContainsFunc(found.plots, func(p plot) bool { return strings.EqualFold(p.name, r.Name) }) ||
-			slices.ContainsFunc(found.idle, func(i idle) bool { return i.ID == r.ID })
-		if here || r.State == reasonOf(errRemoved) || r.State == reasonOf(errTransferred) || r.State == reasonOf(errUnnamed) && !admits(config.Repositories, r.Name) {
+		if s.here(found, r) {
 			continue
 		}
 		why := errUnnamed
 		if admits(config.Repositories, r.Name) {
-			why = s.gone(ctx, r)
+			if why = found.fault(r.Name); why == nil {
+				why = s.gone(ctx, r)
+			} else if !errors.Is(why, actions.ErrSuspended) {
+				continue // nobody knows
+			}
 		}
 		err := s.state(r, why)
-		if err == nil { // nobody will see whether it is mended
-			_, err = s.db.CloseGroups(r.ID, time.Now(), advice(why), nil)
+		if err == nil && !errors.Is(why, actions.ErrSuspended) {
+			err = s.abandon(r, why)
 		}
 		if err != nil {
 			s.log.ErrorContext(ctx, "the store cannot be written", "err", err)
 		}
 	}
+}
+
+// here reports whether a repository is read, or is known to be idle.
+func (s *service) here(found survey, r store.Repository) bool {
+	if slices.ContainsFunc(found.idle, func(i idle) bool { return i.ID == r.ID }) {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readers[r.ID] != nil {
+		return true
+	}
+	for id, name := range s.watching { // another repository stands under the name
+		if id != r.ID && strings.EqualFold(name, r.Name) {
+			return false
+		}
+	}
+	return slices.ContainsFunc(found.plots, func(p plot) bool { return strings.EqualFold(p.name, r.Name) }) // not reached yet
+}
+
+// abandon closes what is broken in a repository that nobody reads any more, since nobody will see that it was mended, and counts
+// the logs that were to be asked for again as ones that cannot be had.
+func (s *service) abandon(r store.Repository, why error) error {
+	if _, err := s.db.CloseGroups(r.ID, time.Now(), advice(why), nil); err != nil {
+		return err
+	}
+	pending, err := s.db.DuePending(time.Now().AddDate(10, 0, 0), 0)
+	if err != nil {
+		return err
+	}
+	for _, p := range pending {
+		if p.Job.RepositoryID != r.ID {
+			continue
+		}
+		added, err := s.db.Record(store.Reading{Job: p.Job, Result: store.ResultUnreadable})
+		if err == nil && added {
+			err = s.db.CountError(r.Name, reasonOf(why))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // gone says why a repository is in no list any more.
@@ -192,61 +247,114 @@ const (
 // watch polls a repository in the configured interval until ctx ends.
 func (s *service) watch(ctx context.Context, p plot, config configs.Collect) {
 	w := &watch{name: p.name}
-	said, label := "", p.name
+	w.claim = func(id int64) error { return s.claim(p, w.info.ID, id) }
+	interval := time.Duration(config.Interval)
+	said, label, failed := "", p.name, 0
+	s.exporter.Collected(label, exporter.Collection{Since: time.Now(), Due: time.Now().Add(2 * interval)})
 	defer func() {
 		s.exporter.Dropped(label)
 		s.fault(p.name, nil)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.watching[w.info.ID] == p.name {
-			delete(s.watching, w.info.ID)
-			delete(s.readers, w.info.ID)
-		}
+		s.release(p, w.info.ID)
 	}()
 	for {
-		if sleep(ctx, s.storeDown()) != nil {
+		if sleep(ctx, s.storeDown()) != nil || s.allowed(ctx, p.by) != nil {
 			return
 		}
 		done, err := p.by.poll(ctx, w)
 		if ctx.Err() != nil {
 			return
 		}
-		interval := time.Duration(config.Interval)
-		if other := s.claim(w.info.ID, p); other != "" {
-			err = fmt.Errorf("%w: it is watched as %s", errRenamed, other)
-			interval = refresh
-		}
+		s.refusal(p.by, err)
 		if w.info.Name != "" && w.info.Name != label {
 			s.exporter.Dropped(label) // the series carry the name that GitHub tells
 			label = w.info.Name
 		}
-		if err == nil && w.info.Archived {
-			interval = archivedInterval
+		wait := interval
+		if failed++; err == nil {
+			failed = 0
 		}
+		switch {
+		case errors.Is(err, errTaken):
+			wait = refresh
+		case lasting(err): // each such answer costs quota
+			wait = max(interval, min(refresh, interval<<min(failed-1, 10)))
+		case err == nil && w.info.Archived:
+			wait = max(interval, archivedInterval)
+		}
+		said = s.note(ctx, p.name, label, w.info, done, err, wait, said)
 		// Not all at once: a tenth of the interval, earlier or later.
-		wait := interval + time.Duration((rand.Float64()-0.5)*0.2*float64(interval))
-		said = s.note(ctx, p.name, label, w.info, done, err, interval, said)
-		if sleep(ctx, wait) != nil {
+		if sleep(ctx, wait+time.Duration((rand.Float64()-0.5)*0.2*float64(wait))) != nil {
 			return
 		}
 	}
 }
 
-// errRenamed: the repository has another name now.
-var errRenamed = errors.New("the repository was renamed")
+// lasting reports whether an error of a poll is of the kind that somebody has to mend.
+func lasting(err error) bool {
+	return errors.Is(err, actions.ErrNotFound) || errors.Is(err, actions.ErrForbidden) || errors.Is(err, actions.ErrActionsOff)
+}
 
-// claim notes who reads a repository. It returns the name under which another watch reads it already, "" if none does.
-func (s *service) claim(id int64, p plot) string {
-	if id == 0 {
-		return ""
-	}
+// errRenamed: the repository has another name now. errTaken: it is watched under another one.
+var (
+	errRenamed = errors.New("the repository was renamed")
+	errTaken   = fmt.Errorf("%w and is watched under its other name", errRenamed)
+)
+
+// claim notes that a watch reads the repository with that id, and no longer the one that it read before.
+func (s *service) claim(p plot, before, id int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if other, ok := s.watching[id]; ok && other != p.name {
-		return other
+		return fmt.Errorf("%w: %s", errTaken, other)
+	}
+	if before != id && s.watching[before] == p.name {
+		delete(s.watching, before)
+		delete(s.readers, before)
 	}
 	s.watching[id], s.readers[id] = p.name, p.by
-	return ""
+	return nil
+}
+
+func (s *service) release(p plot, id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watching[id] == p.name && s.readers[id] == p.by {
+		delete(s.watching, id)
+		delete(s.readers, id)
+	}
+}
+
+// A credential that GitHub refuses is tried once in so long, by one request for all of its repositories: GitHub locks out who goes
+// on asking.
+const refusedAgain = time.Minute
+
+// allowed waits while the collector's credential is refused.
+func (s *service) allowed(ctx context.Context, by *collector) error {
+	for {
+		s.mu.Lock()
+		wait := time.Until(s.rests[by])
+		if wait <= 0 && !s.rests[by].IsZero() {
+			s.rests[by] = time.Now().Add(refusedAgain) // the others wait for what this one finds
+		}
+		s.mu.Unlock()
+		if wait <= 0 {
+			return ctx.Err()
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// refusal notes whether GitHub refused the collector's credential.
+func (s *service) refusal(by *collector, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errors.Is(err, actions.ErrUnauthorized) {
+		s.rests[by] = time.Now().Add(refusedAgain)
+	} else {
+		delete(s.rests, by)
+	}
 }
 
 // reader returns who reads a repository, nil if nobody does yet.
@@ -379,6 +487,12 @@ func (s *service) waiting(ctx context.Context, id int64) waiting {
 func (s *service) lateReads(ctx context.Context, c *collector) {
 	said := ""
 	for ; ctx.Err() == nil; _ = sleep(ctx, max(10*time.Second, s.storeDown())) {
+		s.mu.Lock()
+		refused := !s.rests[c].IsZero()
+		s.mu.Unlock()
+		if refused {
+			continue // the polls find out when it no longer is
+		}
 		reason := ""
 		if err := c.late(ctx, func(j pushdoctor.Job) bool { return s.collectorOf(j.RepositoryID, j.Repository) == c }); err != nil && ctx.Err() == nil {
 			if reason = advice(err); reason != said {
