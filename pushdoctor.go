@@ -365,6 +365,8 @@ type Execution struct {
 type Cursor struct {
 	// Through is the creation time up to which every run has ended and its executions have been read.
 	Through time.Time
+	// From is since when runs are listed. It is behind Through: a list whose address stays the same costs nothing while it has not changed.
+	From time.Time
 	// Swept is when the last 30 days were last asked as a whole, for re-runs of old runs.
 	Swept time.Time
 }

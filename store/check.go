@@ -92,6 +92,7 @@ type Summary struct {
 	Queued       int         // what the webhook told of and waits to be read
 	Groups       int         // what is or was broken
 	Totals       int
+	Pages        int // of lists, kept to be asked for again
 	// The first and the last end of a job among the executions; zero where there is none.
 	Oldest, Newest time.Time
 }
@@ -110,6 +111,7 @@ func (db *DB) Summary() (Summary, error) {
 		s.Queued = tx.Bucket(bucketQueue).Stats().KeyN
 		s.Groups = tx.Bucket(bucketGroups).Stats().KeyN
 		s.Totals = tx.Bucket(bucketTotals).Stats().KeyN
+		s.Pages = tx.Bucket(bucketPages).Stats().KeyN
 		if err := tx.Bucket(bucketFindings).ForEach(func(k, _ []byte) error {
 			ended, err := number(k[:min(8, len(k))])
 			s.Findings++
@@ -307,6 +309,10 @@ var rowChecks = map[string]func(tx *bbolt.Tx, k, v []byte) error{
 			return fmt.Errorf("a run of %d bytes", len(k))
 		}
 		return decode(v, new(candidate))
+	},
+	string(bucketPages): func(_ *bbolt.Tx, _, v []byte) error {
+		_, err := pagePut(v)
+		return err
 	},
 	string(bucketLooked): func(_ *bbolt.Tx, _, v []byte) error {
 		_, err := number(v)

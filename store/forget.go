@@ -50,7 +50,7 @@ func (db *DB) Held(repository string) ([]Holding, error) {
 	return out, nil
 }
 
-// Forget removes all that Held counts, and returns what it has removed: also where an error, such as ErrFull, ends it early.
+// Forget removes all that Held counts, and all pages, and returns what it has removed but for these: also where an error, such as ErrFull, ends it early.
 // It goes on where an earlier one was broken off, and in between the store has no fault. What it removed can be read out of
 // the file's free pages until Compact, and the repository's share of MetricLogBytes stays. A file with faults is left as it
 // is, since there may be more of the repository in it than can be found.
@@ -67,6 +67,10 @@ func (db *DB) Forget(repository string) ([]Holding, error) {
 		return nil, err
 	}
 	if err := db.guard(what, func() error { return removeCopy(db.path) }); err != nil {
+		return nil, err
+	}
+	// The page of a list may tell of any repository, and its key is the caller's: all are asked for again.
+	if _, err := db.removeRows(what, bucketPages, nil, everyRow, nil); err != nil {
 		return nil, err
 	}
 	var out []Holding

@@ -15,9 +15,12 @@ const removeStep = 1000
 // Prune removes the findings, executions, jobs and runs that ended more than retention before now, and returns how many
 // findings and executions it removed. Totals stay. What ended so long ago is not recorded again later, since
 // nothing would tell that it was counted. Groups that closed so long ago go as well; those that are stale at now are
-// written as such. With a retention of 0 or less all is kept.
+// written as such. With a retention of 0 or less all is kept, but for pages that PutPages would let go of.
 func (db *DB) Prune(now time.Time, retention time.Duration) (findings, executions int, err error) {
 	if err := db.pruneGroups(now); err != nil {
+		return 0, 0, err
+	}
+	if err := db.update("prune pages", func(tx *bbolt.Tx) error { return trimPages(tx, now) }); err != nil {
 		return 0, 0, err
 	}
 	if retention <= 0 {

@@ -92,6 +92,9 @@ func later(a, b pushdoctor.Cursor) pushdoctor.Cursor {
 	if b.Through.After(a.Through) {
 		a.Through = b.Through
 	}
+	if b.From.After(a.From) {
+		a.From = b.From
+	}
 	if b.Swept.After(a.Swept) {
 		a.Swept = b.Swept
 	}

@@ -37,6 +37,7 @@ var (
 	bucketGroupJobs    = []byte("group_jobs")   // the execution's key: weighed
 	bucketCandidates   = []byte("candidates")   // repository, workflow and ref, ended, run, attempt: candidate
 	bucketLooked       = []byte("looked")       // scope, run, attempt: ended
+	bucketPages        = []byte("pages")        // the caller's key: when it was put, what was put
 )
 
 var (
@@ -52,6 +53,7 @@ var buckets = [][]byte{
 	bucketByRepository, bucketByCause, bucketByID, bucketTotals, bucketPending, bucketPendingByJob,
 	bucketQueue, bucketQueueDue,
 	bucketGroups, bucketOpen, bucketGroupEvents, bucketGroupJobs, bucketCandidates, bucketLooked,
+	bucketPages,
 }
 
 // migrations lead from schema i to schema i+1. A step that was released is never changed.

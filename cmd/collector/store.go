@@ -136,6 +136,7 @@ func summarize(out *guard, path string, s store.Summary) {
 	rows(s.Pending, "logs to be asked for again")
 	rows(s.Queued, "webhook deliveries to be read")
 	rows(s.Totals, "totals")
+	rows(s.Pages, "pages of GitHub's lists")
 }
 
 func megabytes(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }

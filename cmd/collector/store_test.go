@@ -80,6 +80,7 @@ func TestStoreCheck(t *testing.T) {
         0 logs to be asked for again
         0 webhook deliveries to be read
         6 totals
+        0 pages of GitHub's lists
 no fault
 `, summary); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
