@@ -32,6 +32,12 @@ type Options struct {
 	Tokens     func(context.Context) (string, error)
 	Credential string // the name of the token in Exchanges; "": "token"
 
+	// Page returns what PutPages was last given under a key, by this process or one before it; nil where that is gone. It is called by
+	// many goroutines at once. PutPages is called by Flush, with keys of up to some kilobytes. nil: what is kept of
+	// answers ends with the process.
+	Page     func(key string) []byte
+	PutPages func(pages map[string][]byte) error
+
 	UserAgent string            // "": "pushdoctor"
 	Workers   int               // requests to the API in flight at most; 0: 8
 	Reserve   float64           // the share of the limits, of the hour and of the minute, that is left to others, in [0, 1)
@@ -258,6 +264,28 @@ func (c *Client) Repositories(ctx context.Context, owner string) ([]RepositoryIn
 		}
 	}
 	return all, nil
+}
+
+// Flush hands to PutPages what was kept of answers since the last time: what a poll needs of them, without the texts in them, under
+// keys that hold no token and belong to one. What it hands over need not be asked for again while it has not changed.
+func (c *Client) Flush() error {
+	g := c.gate
+	if g.putPages == nil {
+		return nil
+	}
+	out, all := map[string][]byte{}, g.pages.unwritten()
+	for address, p := range all {
+		if value, err := p.encode(); err == nil { // what is no JSON is asked for again
+			out[p.token.key(address)] = value
+		}
+	}
+	if len(out) > 0 {
+		if err := g.putPages(out); err != nil {
+			return err
+		}
+	}
+	g.pages.wrote(all)
+	return nil
 }
 
 type urgent struct{}

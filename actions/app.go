@@ -21,11 +21,12 @@ type App struct {
 	id      int64
 }
 
-// NewApp returns the App with that id, by Options as for New; Token, Tokens and Credential are not used. key is the private key
+// NewApp returns the App with that id, by Options as for New; Token, Tokens, Credential, Page and PutPages are not used. key is the private key
 // as GitHub hands it out, a PEM file. It sends nothing; an error means that Options or the key cannot be used, and
 // quotes nothing of the key.
 func NewApp(o Options, id int64, key []byte) (*App, error) {
 	o.Token, o.Tokens, o.Credential = "", nil, "app"
+	o.Page, o.PutPages = nil, nil // an installation's token is another one in an hour
 	base, err := o.complete()
 	if err != nil {
 		return nil, err

@@ -51,6 +51,9 @@ type gate struct {
 	workers int // requests in flight at most
 	pages   *pages
 
+	page     func(string) []byte // as in Options
+	putPages func(map[string][]byte) error
+
 	mu        sync.Mutex    // guards what follows
 	date      time.Time     // GitHub's, of the last answer
 	skew      time.Duration // by how much its clock is ahead of ours
@@ -67,7 +70,7 @@ type gate struct {
 func newGate(o Options, base *url.URL) *gate {
 	return &gate{
 		base: o.Transport, root: base, tokens: o.Tokens, name: o.Credential, agent: o.UserAgent, reserve: o.Reserve, observe: o.Observe, log: o.Log,
-		now: o.Now, rand: o.Rand, workers: o.Workers, pages: newPages(maxPageBytes),
+		now: o.Now, rand: o.Rand, workers: o.Workers, pages: newPages(maxPageBytes), page: o.Page, putPages: o.PutPages,
 		all:       newMinute(perMinute - int(math.Ceil(o.Reserve*perMinute))),
 		discovery: newMinute(perMinute / 2),
 	}
@@ -167,7 +170,7 @@ func (g *gate) send(req *http.Request, endpoint, token string) reply {
 		credential = "anonymous"
 	}
 	print := fingerprintOf(token)
-	cached, known := g.pages.get(req.URL.String())
+	cached, known := g.kept(endpoint, req.URL.String(), print)
 	kept := known && cached.token == print
 	if kept {
 		out.Header.Set("If-None-Match", cached.etag)
@@ -198,7 +201,7 @@ func (g *gate) send(req *http.Request, endpoint, token string) reply {
 	case r.code < 300 && !isJSON(r.header), r.code >= 400 && r.code < 500 && mediaType(r.header) == "text/html":
 		r.err = fmt.Errorf("%w: status %d with a page of type %s", ErrNotJSON, r.code, quote(mediaType(r.header)))
 	case r.code == http.StatusOK && cacheable[endpoint] && r.header.Get("ETag") != "":
-		g.pages.put(req.URL.String(), page{r.header.Get("ETag"), print, r.header, r.body})
+		g.pages.put(req.URL.String(), page{r.header.Get("ETag"), print, r.header, r.body, true})
 	}
 	e := Exchange{Endpoint: endpoint, Code: r.code, Credential: credential, Renewed: known && !kept && r.code == http.StatusOK, Duration: g.now().Sub(r.sent), Err: r.err}
 	if q, ok := readQuota(r.header, g.now()); ok {
