@@ -286,6 +286,9 @@ func simulate(t *testing.T, random *rand.Rand) {
 			p := store.Pending{Kind: []store.PendingKind{store.PendingMissing, store.PendingGone}[pick(2)], Due: moment(), Tries: int(pick(9))}
 			p.Job.JobID, p.Job.RepositoryID = 1+pick(200), 7
 			must(db.PutPending(p))
+			for _, waiting := range m.pending {
+				delete(waiting, p.Job.JobID)
+			}
 			m.pending[p.Kind][p.Job.JobID] = p
 		case op < 90:
 			job := 1 + pick(200)

@@ -491,8 +491,8 @@ func TestPending(t *testing.T) {
 	}
 	put(1, store.PendingMissing, day.Add(time.Minute), 1)
 	two := put(2, store.PendingMissing, day.Add(2*time.Minute), 1)
-	gone := put(1, store.PendingGone, day.Add(3*time.Minute), 0)
-	one := put(1, store.PendingMissing, day.Add(4*time.Minute), 2)
+	put(1, store.PendingMissing, day.Add(3*time.Minute), 2)
+	one := put(1, store.PendingGone, day.Add(4*time.Minute), 0) // in place of the others
 	three := put(3, store.PendingMissing, day.Add(5*time.Minute), 0)
 	closeAndCheck(t, db, path)
 
@@ -508,8 +508,13 @@ func TestPending(t *testing.T) {
 		}
 	}
 	due(day.Add(time.Minute), 0)
-	due(day.Add(4*time.Minute), 0, two, gone, one)
-	due(day.Add(4*time.Minute), 2, two, gone)
+	due(day.Add(4*time.Minute), 0, two, one)
+	due(day.Add(4*time.Minute), 1, two)
+	for job, want := range map[int64]bool{1: true, 2: true, 4: false} {
+		if got, err := db.IsPending(job); got != want || err != nil {
+			t.Errorf("IsPending(%d) = %t, %v", job, got, err)
+		}
+	}
 	record(t, db, reading(1, day), true)
 	due(day.Add(time.Hour), 0, two, three)
 	if err := db.DonePending(2); err != nil {

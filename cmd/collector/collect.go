@@ -174,6 +174,9 @@ func (c *collector) poll(ctx context.Context, w *watch) (done progress, err erro
 		w.newest.From = since
 		if through := repo.Cursor.Through; !through.IsZero() {
 			w.newest.From = through.Truncate(time.Hour)
+			if from := repo.Cursor.From; !from.IsZero() {
+				w.newest.From = from // the list may be kept
+			}
 		}
 	}
 	done = c.slice(ctx, w, &w.newest, nil)
@@ -218,7 +221,7 @@ func (c *collector) advance(repo store.Repository, w *watch, done progress, now 
 	if through.Sub(repo.Cursor.Through) < cursorStep {
 		return nil
 	}
-	return stored(c.db.Advance(repo.ID, pushdoctor.Cursor{Through: through}))
+	return stored(c.db.Advance(repo.ID, pushdoctor.Cursor{Through: through, From: w.newest.From}))
 }
 
 // later returns a, but no earlier than b; zero stays zero.

@@ -245,15 +245,23 @@ func (p *program) newEstate(c configs.Config, before *estate, db *store.DB, log 
 	if err != nil {
 		return nil, err
 	}
-	o.Log = log
-	if set != nil {
-		set(&o)
-	}
-	db.SetStaleAfter(time.Duration(c.Metrics.StaleAfter))
 	e := &estate{
 		config: c, now: p.clock(), busy: make(chan struct{}, 1),
 		installations: map[int64]*collector{}, lists: map[string]list[actions.RepositoryInfo]{},
 	}
+	o.Log = log
+	o.Page = func(key string) []byte {
+		page, err := db.Page(key)
+		if err != nil {
+			log.Error("what was kept of GitHub's lists cannot be read", "err", err)
+		}
+		return page
+	}
+	o.PutPages = func(pages map[string][]byte) error { return db.PutPages(e.now(), pages) }
+	if set != nil {
+		set(&o)
+	}
+	db.SetStaleAfter(time.Duration(c.Metrics.StaleAfter))
 	e.reader = func(github *actions.Client) *collector {
 		one := newCollector(github, db, rules, c, log)
 		one.now = e.now
@@ -294,6 +302,15 @@ func (p *program) newEstate(c configs.Config, before *estate, db *store.DB, log 
 // sameLogin reports whether two configurations speak to GitHub in the same way.
 func sameLogin(a, b configs.Config) bool {
 	return a.GitHub == b.GitHub && a.Collect.Workers == b.Collect.Workers && a.Collect.MaxLog == b.Collect.MaxLog
+}
+
+// flush writes to the store what is kept of GitHub's lists, so that the next start need not pay for those that do not change. The
+// pages of an installation are not among them.
+func (e *estate) flush() error {
+	if e.token == nil {
+		return nil
+	}
+	return e.token.github.Flush()
 }
 
 // like reports whether the pattern matches the name; GitHub does not tell upper from lower case.

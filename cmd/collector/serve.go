@@ -276,6 +276,7 @@ func (s *service) run(ctx context.Context, started func(context.Context) error) 
 	g.Go(func() error { return s.work(ctx) })
 	g.Go(func() error { return s.collect(ctx) })
 	g.Go(func() error { return s.prune(ctx) })
+	g.Go(func() error { return s.flushEach(ctx) })
 	if started != nil {
 		g.Go(func() error { return started(ctx) })
 	}
@@ -297,6 +298,7 @@ func (s *service) collect(ctx context.Context) error {
 		err := s.renewed(ctx)
 		stop()
 		watching.Wait()
+		s.flush(ctx, estate)
 		if err != nil {
 			return err
 		}
@@ -415,6 +417,28 @@ func (s *service) prune(ctx context.Context) error {
 		if err := sleep(ctx, 24*time.Hour); err != nil {
 			return err
 		}
+	}
+}
+
+// flushTime is how often what is kept of GitHub's lists is written. What a kill takes away before that costs a request each.
+const flushTime = 5 * time.Minute
+
+func (s *service) flushEach(ctx context.Context) error {
+	for {
+		if err := sleep(ctx, flushTime); err != nil {
+			return err
+		}
+		if s.storeDown() > 0 {
+			continue // which was said
+		}
+		_, estate := s.settings()
+		s.flush(ctx, estate)
+	}
+}
+
+func (s *service) flush(ctx context.Context, e *estate) {
+	if err := e.flush(); err != nil {
+		s.log.WarnContext(ctx, "GitHub's lists are not kept for the next start", "err", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -397,6 +398,108 @@ func TestQuiet(t *testing.T) {
 		}
 		if n := l.read().total("runs{"); n != float64(2**quietRepositories) {
 			t.Errorf("%v runs were counted, want the two of each repository within the lookback", n)
+		}
+	})
+}
+
+// A start that pays for lists that have not changed, that passes over what has changed while nothing ran, or that asks with what is
+// kept of another token turns this red; so does a page of an App's installation that is kept, since its token is another one by then.
+func TestRestartCostsNothing(t *testing.T) {
+	key, err := rsa.GenerateKey(cryptorand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inLab(t, fakegithub.Options{App: fakegithub.App{ID: 4711, Key: &key.PublicKey}}, func(t *testing.T, l *lab) {
+		l.config.Repositories = []string{"octo-lab/*"}
+		quiet := func(i int) string { return fmt.Sprintf("octo-lab/quiet-%d", i) }
+		for i := range 10 {
+			for day := range 40 {
+				l.run(quiet(i), begin.Add(-time.Hour-time.Duration(day)*24*time.Hour), fakegithub.Job{})
+			}
+		}
+		use := func() (cost, unchanged int) {
+			u := l.fake.Stats().Credentials[l.config.GitHub.Token.Reveal()]
+			return u.Cost, u.NotModified
+		}
+		var cost, unchanged int
+		start := func(hours int) {
+			beforeCost, before := use()
+			s := l.serve()
+			time.Sleep(time.Duration(hours) * time.Hour)
+			s.stop()
+			cost, unchanged = use()
+			cost, unchanged = cost-beforeCost, unchanged-before
+		}
+		var (
+			mu      sync.Mutex            // guards what follows
+			sentBy  = map[string]string{} // by ETag
+			foreign []string
+		)
+		l.detour = func(r *http.Request) *http.Response {
+			tag, by := r.Header.Get("If-None-Match"), r.Header.Get("Authorization")
+			mu.Lock()
+			defer mu.Unlock()
+			if first, ok := sentBy[tag]; ok && tag != "" && first != by {
+				foreign = append(foreign, r.URL.Path)
+			} else {
+				sentBy[tag] = by
+			}
+			return nil
+		}
+		start(3)
+		if cost < 60 {
+			t.Errorf("the first start cost %d: there is nothing to save", cost)
+		}
+		time.Sleep(5 * time.Hour)
+		start(1)
+		if cost != 0 || unchanged == 0 {
+			t.Errorf("the second start cost %d of quota, and %d answers had not changed", cost, unchanged)
+		}
+		l.run(quiet(3), time.Now(), failed("build"))
+		old := l.world.Runs(quiet(4), time.Now())[20]
+		l.world.Rerun(old.ID, time.Now(), failed("late"))
+		time.Sleep(5 * time.Hour)
+		start(1)
+		if names := l.read().jobs(); !slices.Equal(names, []string{"build", "late"}) {
+			t.Errorf("found meanwhile: %q", names)
+		}
+		// Three lists, the attempt before, jobs and log of both, and whether the workflow and branch of what is broken now are gone.
+		if cost > 3+1+2*2+2*2 {
+			t.Errorf("two changes cost %d", cost)
+		}
+
+		l.config.GitHub.Token = configs.NewSecret("ghp_1111111111111111111111111111TESTONLY")
+		l.fake.SetToken("ghp_1111111111111111111111111111TESTONLY")
+		beforeCost, before := use()
+		s := l.serve()
+		time.Sleep(10 * time.Minute)
+		s.stop()
+		if cost, unchanged := use(); cost-beforeCost < 60 || unchanged == before {
+			t.Errorf("another token costs %d, and %d answers had not changed", cost-beforeCost, unchanged-before)
+		}
+		pages := func() int {
+			db, err := store.Open(l.config.Store.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = db.Close() }()
+			sum, err := db.Summary()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sum.Pages
+		}
+		held := pages()
+		l.asApp(key)
+		l.world.Install(fakegithub.Installation{Account: "octo-lab", All: true})
+		s = l.serve()
+		time.Sleep(time.Hour)
+		s.stop()
+		if len(foreign) > 0 {
+			t.Errorf("ETags of another token were sent to %q", foreign)
+		}
+		if n := pages(); held == 0 || n != held {
+			t.Errorf("%d pages after an hour as an App, %d before", n, held)
 		}
 	})
 }
