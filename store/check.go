@@ -207,7 +207,7 @@ var rowChecks = map[string]func(tx *bbolt.Tx, k, v []byte) error{
 		return nil
 	},
 	string(bucketRuns): func(_ *bbolt.Tx, _, v []byte) error {
-		_, err := number(v)
+		_, err := decodeRun(v)
 		return err
 	},
 	string(bucketJobs): func(tx *bbolt.Tx, _, v []byte) error {

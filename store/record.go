@@ -134,7 +134,10 @@ func (db *DB) Record(r Reading) (added bool, err error) {
 				return fmt.Errorf("finding %d: %w", i+1, err)
 			}
 		}
-		e := execution{job.RepositoryID, job.JobID, ended, r.Result, r.Rules}
+		e := execution{
+			repository: job.RepositoryID, job: job.JobID, ended: ended, result: r.Result, rules: r.Rules,
+			good: encodePushes(goodPushes(r)), workflow: workflowLabel(job.Workflow),
+		}
 		if err := errors.Join(executions.Put(exec, e.encode()), jobs.Put(key(uint64(r.Job.JobID)), exec), donePending(tx, r.Job.JobID)); err != nil {
 			return err
 		}
@@ -250,29 +253,17 @@ func bounded(f pushdoctor.Finding, facts pushdoctor.Facts) (pushdoctor.Finding, 
 func countReading(tx *bbolt.Tx, r Reading, live bool) error {
 	t := tally{bucket: tx.Bucket(bucketTotals), live: live, now: time.Now()}
 	repo, workflow := r.Job.RepositoryID, workflowLabel(r.Job.Workflow)
-	good := map[pushdoctor.Registry]int{}
-	for registry, n := range r.Pushed {
-		good[registry] += n
-	}
-	cured := map[string]bool{}
 	for i, f := range r.Findings {
-		metric, result := MetricPushFailures, "failed"
-		if f.Recovered {
-			metric, result = MetricPushFailuresRetried, "retried"
-		}
+		metric, result := failureMetric(f.Recovered)
 		t.finding = findingID(r.Job.JobID, i+1)
 		t.raise(metric, repo, 1, workflow, string(f.Registry), statusLabel(f.Status), string(f.Cause))
 		t.finding = ""
 		t.raise(MetricPushes, repo, 1, workflow, string(f.Registry), result)
-		// An image that failed and was pushed then is among the pushed ones, however often it failed.
-		if image := string(f.Registry) + " " + f.Image; f.Recovered && !cured[image] {
-			cured[image] = true
-			good[f.Registry]--
-		}
 	}
+	good := goodPushes(r)
 	for _, registry := range pushdoctor.Registries {
 		if n := good[registry]; n > 0 {
-			t.raise(MetricPushes, repo, float64(n), workflow, string(registry), "good")
+			t.raise(MetricPushes, repo, float64(n), workflow, string(registry), resultGood)
 		}
 	}
 	t.raise(MetricJobsRead, repo, 1, string(r.Result))
@@ -280,4 +271,29 @@ func countReading(tx *bbolt.Tx, r Reading, live bool) error {
 		t.raise(MetricLogBytes, 0, float64(r.Bytes))
 	}
 	return t.err
+}
+
+// resultGood is the result of MetricPushes of an image that was pushed well at once.
+const resultGood = "good"
+
+// failureMetric returns which metric counts a failure, and its result of MetricPushes.
+func failureMetric(recovered bool) (metric, result string) {
+	if recovered {
+		return MetricPushFailuresRetried, "retried"
+	}
+	return MetricPushFailures, "failed"
+}
+
+// goodPushes counts the images that were pushed well at once.
+func goodPushes(r Reading) map[pushdoctor.Registry]int {
+	good := maps.Clone(r.Pushed)
+	cured := map[string]bool{}
+	for _, f := range r.Findings {
+		// An image that failed and was pushed then is among the pushed ones, however often it failed.
+		if image := string(f.Registry) + " " + f.Image; f.Recovered && !cured[image] && good != nil {
+			cured[image] = true
+			good[f.Registry]--
+		}
+	}
+	return good
 }

@@ -19,7 +19,7 @@ import (
 var (
 	bucketMeta         = []byte("meta")         // format, schema, horizon, queued
 	bucketRepositories = []byte("repos")        // repository: Repository
-	bucketRuns         = []byte("runs")         // repository, run, attempt: ended
+	bucketRuns         = []byte("runs")         // repository, run, attempt: runRow
 	bucketJobs         = []byte("jobs")         // job: the execution's key
 	bucketExecutions   = []byte("executions")   // run, hash: execution
 	bucketFindings     = []byte("findings")     // ended, job, n: row
@@ -196,31 +196,53 @@ type row struct {
 	TokenLine pushdoctor.Evidence `json:"token_line,omitzero"`
 }
 
-// execution is what was read, in 24 bytes and the two words with a 0 between them.
+// execution is what was read, in 24 bytes and the words with a 0 between them. The last two are missing in rows of older programs.
 type execution struct {
 	repository int64
 	job        int64 // under whose id the findings stand
 	ended      uint64
 	result     Result
 	rules      string
+	good       string // images that were pushed well at once, by registry: "ghcr=2 ecr=1"
+	workflow   string
 }
 
 func (e execution) encode() []byte {
 	b := key(uint64(e.repository), uint64(e.job), e.ended)
-	b = append(b, e.result...)
-	return append(append(b, 0), e.rules...)
+	return append(b, strings.Join([]string{string(e.result), e.rules, e.good, e.workflow}, "\x00")...)
 }
 
 func decodeExecution(b []byte) (execution, error) {
 	if len(b) < 24 {
 		return execution{}, fmt.Errorf("%w: an execution of %d bytes", ErrDamaged, len(b))
 	}
-	result, rules, _ := strings.Cut(string(b[24:]), "\x00")
-	return execution{
+	e := execution{
 		repository: int64(binary.BigEndian.Uint64(b)),
 		job:        int64(binary.BigEndian.Uint64(b[8:])),
 		ended:      binary.BigEndian.Uint64(b[16:]),
-		result:     Result(result),
-		rules:      rules,
-	}, nil
+	}
+	result, rest, _ := strings.Cut(string(b[24:]), "\x00")
+	e.result = Result(result)
+	e.rules, rest, _ = strings.Cut(rest, "\x00")
+	e.good, e.workflow, _ = strings.Cut(rest, "\x00")
+	return e, nil
+}
+
+// runRow is an attempt of a run that was counted. The words are missing in rows of older programs.
+type runRow struct {
+	ended      uint64
+	conclusion string
+	workflow   string
+}
+
+func (r runRow) encode() []byte {
+	return append(key(r.ended), r.conclusion+"\x00"+r.workflow...)
+}
+
+func decodeRun(b []byte) (r runRow, err error) {
+	if r.ended, err = number(b[:min(8, len(b))]); err != nil {
+		return runRow{}, err
+	}
+	r.conclusion, r.workflow, _ = strings.Cut(string(b[8:]), "\x00")
+	return r, nil
 }

@@ -110,7 +110,7 @@ func (db *DB) CountRuns(repo int64, runs []pushdoctor.Run) error {
 			if err != nil {
 				return err
 			}
-			if err := tx.Bucket(bucketRuns).Put(runKey(repo, run), key(seconds(run.UpdatedAt))); err != nil {
+			if err := tx.Bucket(bucketRuns).Put(runKey(repo, run), runRow{seconds(run.UpdatedAt), run.Conclusion, workflowLabel(run.Workflow)}.encode()); err != nil {
 				return err
 			}
 			if err := putCandidate(tx, repo, run); err != nil {
@@ -165,12 +165,7 @@ func (t *tally) raise(metric string, repo int64, by float64, labels ...string) {
 	if t.err != nil {
 		return
 	}
-	for i, l := range labels {
-		if len(l) > maxLabel {
-			l = l[:maxLabel]
-		}
-		labels[i] = strings.ToValidUTF8(l, "\uFFFD")
-	}
+	cutLabels(labels)
 	words, err := json.Marshal(labels)
 	if err != nil {
 		t.err = err
@@ -215,6 +210,16 @@ func decodeTotal(k, v []byte, names map[int64]string) (Total, error) {
 		t.Labels = slices.Insert(t.Labels, 0, name)
 	}
 	return t, nil
+}
+
+// cutLabels brings labels into the form in which totals keep them.
+func cutLabels(labels []string) {
+	for i, l := range labels {
+		if len(l) > maxLabel {
+			l = l[:maxLabel]
+		}
+		labels[i] = strings.ToValidUTF8(l, "\uFFFD")
+	}
 }
 
 func statusLabel(status int) string {
