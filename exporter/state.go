@@ -19,7 +19,8 @@ const other = "other"
 // A family is one metric whose totals the store keeps.
 type family struct {
 	desc   *prometheus.Desc
-	labels int
+	help   string
+	labels []string
 	open   []int // which of them hold names; the others' values are closed sets
 }
 
@@ -49,7 +50,7 @@ var families = map[string]family{
 
 // newFamily returns a family; a "*" marks the labels that hold names.
 func newFamily(name, help string, labels ...string) family {
-	f := family{labels: len(labels)}
+	f := family{help: help, labels: labels}
 	for i, l := range labels {
 		if after, ok := strings.CutPrefix(l, "*"); ok {
 			labels[i] = after
@@ -176,7 +177,7 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(families[store.MetricPushFailures].desc, err)
 	}
 	for name, f := range families {
-		if slices.ContainsFunc(live[name], func(t store.Total) bool { return len(t.Labels) != f.labels }) {
+		if slices.ContainsFunc(live[name], func(t store.Total) bool { return len(t.Labels) != len(f.labels) }) {
 			ch <- prometheus.NewInvalidMetric(f.desc, fmt.Errorf("totals of %s: the store has other labels", name))
 			continue
 		}
