@@ -29,6 +29,7 @@ func (p *program) backfillCommand() *cobra.Command {
 		since, until string
 		names        []string
 		server       string
+		history      string
 	)
 	c := &cobra.Command{
 		Use:   "backfill [flags]",
@@ -43,9 +44,13 @@ needs web.admin in the service's configuration.
 
 GitHub keeps logs for 90 days, or for as long as the repository says.
 
+With --openmetrics, all that the store holds of history then goes into a file for Prometheus, with
+the times at which it happened: what ended before serve watched its repository, whenever it
+was read. docs/history.md says how to load it.
+
 Exit status: 0 all was read that is there; 2 a repository could not be read, or not whole
 (the rest was); 130 broken off. Logs that are gone or not there yet are told at the end.`,
-		Example: "  pushdoctor backfill --since 90d\n  pushdoctor backfill --since 2026-09-01 --until 2026-10-01 --repository octo-lab/api",
+		Example: "  pushdoctor backfill --since 90d\n  pushdoctor backfill --since 2026-09-01 --until 2026-10-01 --repository octo-lab/api\n  pushdoctor backfill --openmetrics history.om",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := p.config(flags)
@@ -54,6 +59,12 @@ Exit status: 0 all was read that is there; 2 a repository could not be read, or 
 			}
 			o := order{Repositories: names}
 			again := p.options(flags["store.path"], server)
+			if history != "" {
+				again += " --openmetrics " + shellWord(history)
+				if err := mayWrite(history); err != nil { // not after hours
+					return err
+				}
+			}
 			if len(names) == 0 {
 				o.Repositories = config.Repositories
 			}
@@ -66,12 +77,13 @@ Exit status: 0 all was read that is there; 2 a repository could not be read, or 
 			if err := o.check(); err != nil {
 				return err
 			}
-			return p.backfill(c.Context(), config, o, server, again)
+			return p.backfill(c.Context(), config, o, server, again, history)
 		},
 	}
 	c.Flags().StringVar(&since, "since", "90d", "`TIME` to begin at: an age (90d), a day (2026-09-01) or RFC 3339")
 	c.Flags().StringVar(&until, "until", "0s", "`TIME` to end at")
 	c.Flags().StringArrayVar(&names, "repository", nil, "`NAME` (owner/name, owner/*) instead of the configured ones; may be repeated")
+	c.Flags().StringVar(&history, "openmetrics", "", "`FILE` for Prometheus to write history into; - is standard output, and the summary goes to stderr")
 	c.Flags().StringVar(&server, "server", "", "`URL` of a running pushdoctor serve to ask")
 	c.Flags().Func("store", "the database `FILE`", func(v string) error {
 		flags["store.path"] = v
@@ -482,9 +494,13 @@ func (s summary) print(w io.Writer) {
 	}
 }
 
-// backfill runs an order here, or by the service that holds the store. options are for the command that goes on with it.
-func (p *program) backfill(ctx context.Context, config configs.Config, o order, server, options string) error {
+// backfill runs an order here, or by the service that holds the store, and then writes history into a file, if it is told one. options
+// are for the command that goes on with it.
+func (p *program) backfill(ctx context.Context, config configs.Config, o order, server, options, history string) error {
 	out := &guard{w: p.stdout, plain: true}
+	if history == "-" {
+		out = p.stderr
+	}
 	bar := newBar(p.stderr, time.Now)
 	var end *summary
 	tell := func(n notice) {
@@ -502,16 +518,21 @@ func (p *program) backfill(ctx context.Context, config configs.Config, o order, 
 	}
 	err := p.carryOut(ctx, config, o, server, tell)
 	bar.end()
+	if err == nil && ctx.Err() == nil {
+		end.print(out)
+		if err := out.flush(); err != nil {
+			return fmt.Errorf("writing the result: %w", err)
+		}
+		if history != "" {
+			err = p.writeHistory(ctx, config, server, history)
+		}
+	}
 	if ctx.Err() != nil {
 		fmt.Fprintf(p.stderr, "pushdoctor: broken off; go on with\n  %s\n", o.command(options))
 		return exitStatus(exitInterrupted)
 	}
 	if err != nil {
 		return err
-	}
-	end.print(out)
-	if err := out.flush(); err != nil {
-		return fmt.Errorf("writing the result: %w", err)
 	}
 	if end.Unread > 0 {
 		fmt.Fprintf(p.stderr, "pushdoctor: %s could not be read, or not whole; go on with\n  %s\n", count(end.Unread, "repository"), o.command(options))

@@ -247,7 +247,7 @@ func (l *lab) backfill(since, until time.Time) {
 	l.t.Helper()
 	p := l.program()
 	o := order{Since: since, Until: until, Repositories: l.config.Repositories}
-	if err := p.backfill(l.t.Context(), l.config, o, "", ""); err != nil {
+	if err := p.backfill(l.t.Context(), l.config, o, "", "", ""); err != nil {
 		l.t.Errorf("backfill from %s to %s: %v", since, until, err)
 	}
 }

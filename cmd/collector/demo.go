@@ -85,7 +85,7 @@ func (p *program) demo(ctx context.Context, once bool, listen string) (err error
 	config.Web.ListenAddress = listen
 	if once {
 		o := order{Since: now.Add(-31 * 24 * time.Hour), Until: now, Repositories: config.Repositories}
-		return p.backfill(ctx, config, o, "", "")
+		return p.backfill(ctx, config, o, "", "", "")
 	}
 	s, err := p.newService(config, config.Store.Path)
 	if err != nil {

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/akkospace/pushdoctor/configs"
+	"github.com/akkospace/pushdoctor/exporter"
+	"github.com/akkospace/pushdoctor/store"
+)
+
+// historyPath is where a service tells history.
+const historyPath = "/api/v1/history.om"
+
+// writeHistory writes what the store holds of history into a file, "-" for stdout. Where a service holds the store, or server names one, that
+// service is asked for it.
+func (p *program) writeHistory(ctx context.Context, config configs.Config, server, file string) error {
+	var told history
+	if file == "-" {
+		out := &guard{w: p.stdout}
+		if err := p.tellHistory(ctx, config, server, io.MultiWriter(out, &told)); err != nil {
+			return fmt.Errorf("history: %w", err)
+		}
+		return errors.Join(told.whole(), out.flush())
+	}
+	out, err := newFile(file)
+	if err != nil {
+		return err
+	}
+	err = p.tellHistory(ctx, config, server, io.MultiWriter(out, &told))
+	if err == nil {
+		err = told.whole()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s was not written: %w", file, err), out.drop())
+	}
+	if err := out.keep(); err != nil {
+		return err
+	}
+	if told.samples == 0 {
+		fmt.Fprintf(p.stderr, "pushdoctor: %s holds no sample: nothing in the store ended before its repository was watched\n", file)
+		return nil
+	}
+	fmt.Fprintf(p.stderr, "pushdoctor: %s holds %s; load it with\n  promtool tsdb create-blocks-from openmetrics --max-block-duration=720h %s DIR\n",
+		file, count(told.samples, "sample"), shellWord(file))
+	return nil
+}
+
+// tellHistory writes history to w.
+func (p *program) tellHistory(ctx context.Context, config configs.Config, server string, w io.Writer) (err error) {
+	if server != "" {
+		return askHistory(ctx, server, w)
+	}
+	db, err := store.OpenReadOnly(config.Store.Path)
+	if errors.Is(err, store.ErrLocked) {
+		server, unknown := listenURL(config.Web)
+		if unknown != nil {
+			return fmt.Errorf("%w\n%w", storeAdvice(err), unknown)
+		}
+		return askHistory(ctx, server, w)
+	}
+	if err != nil {
+		return storeAdvice(err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	_, err = exporter.WriteHistory(ctx, w, db)
+	return err
+}
+
+// A history looks at what is written of one.
+type history struct {
+	samples int
+	line    []byte // the beginning of the last line, as much as is needed
+	last    []byte // the line before, if it is the end
+}
+
+var endOfHistory = []byte("# EOF")
+
+// Write counts the samples in b. It does not err.
+func (h *history) Write(b []byte) (int, error) {
+	for rest := b; len(rest) > 0; {
+		line, after, ended := bytes.Cut(rest, []byte("\n"))
+		if room := len(endOfHistory) + 1 - len(h.line); room > 0 {
+			h.line = append(h.line, line[:min(room, len(line))]...)
+		}
+		if ended {
+			h.last = append(h.last[:0], h.line...)
+			if len(h.line) > 0 && h.line[0] != '#' {
+				h.samples++
+			}
+			h.line = h.line[:0]
+		}
+		rest = after
+	}
+	return len(b), nil
+}
+
+// whole returns an error unless the end was written.
+func (h *history) whole() error {
+	if len(h.line) > 0 || !bytes.Equal(h.last, endOfHistory) {
+		return errors.New("the history broke off before its end")
+	}
+	return nil
+}
+
+// A newborn file is written beside its name, which it gets once it is whole.
+type newborn struct {
+	*os.File
+	name string
+}
+
+// newFile begins a file that will have this name. What has the name now must be a file, or nothing.
+func newFile(name string) (newborn, error) {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return newborn{}, fmt.Errorf("--openmetrics: %s is not a regular file; - is standard output", name)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return newborn{}, fmt.Errorf("--openmetrics: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return newborn{}, fmt.Errorf("--openmetrics: %w", err)
+	}
+	return newborn{f, name}, nil
+}
+
+// mayWrite returns an error if writeHistory would not be able to write the file.
+func mayWrite(file string) error {
+	if file == "-" {
+		return nil
+	}
+	f, err := newFile(file)
+	if err != nil {
+		return err
+	}
+	return f.drop()
+}
+
+// keep gives the file its name.
+func (f newborn) keep() error {
+	err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close()) // it is for Prometheus' user, and holds what /metrics tells everybody
+	if err == nil {
+		err = os.Rename(f.File.Name(), f.name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.File.Name()))
+	}
+	return nil
+}
+
+// drop removes the file.
+func (f newborn) drop() error { return errors.Join(f.Close(), os.Remove(f.File.Name())) }
+
+// askHistory copies what a running service tells of history.
+func askHistory(ctx context.Context, server string, w io.Writer) error {
+	base, name, err := serviceAt(server)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath(historyPath).String(), nil)
+	if err != nil {
+		return errors.New("no request can be made of the service's address") // err quotes it
+	}
+	resp, err := (&http.Client{CheckRedirect: stay}).Do(req)
+	if err != nil {
+		return fmt.Errorf("asking the service: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // nothing was written
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("service at %s: %w", name, refusedPage(resp))
+	}
+	if kind := resp.Header.Get("Content-Type"); kind != exporter.ContentTypeHistory {
+		return fmt.Errorf("service at %s: the answer is not pushdoctor's: %.100q", name, kind)
+	}
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return fmt.Errorf("copying what the service at %s tells: %w", name, err)
+	}
+	return nil
+}
+
+// serveHistory tells what askHistory asks for, to one client at a time: it is gigabytes where there is much.
+func (s *service) serveHistory(w http.ResponseWriter, r *http.Request) {
+	if !s.recounting.TryLock() {
+		refuseHistory(w, http.StatusConflict, "history is being told to somebody else")
+		return
+	}
+	defer s.recounting.Unlock()
+	w.Header().Set("Content-Type", exporter.ContentTypeHistory)
+	out := &patient{answer: http.NewResponseController(w), w: w}
+	_, err := exporter.WriteHistory(r.Context(), out, s.db)
+	if err == nil {
+		return
+	}
+	if r.Context().Err() == nil {
+		s.log.ErrorContext(r.Context(), "history could not be told whole", "err", err)
+	}
+	if out.begun {
+		panic(http.ErrAbortHandler) // a reader must not take the end of this for the end of history
+	}
+	refuseHistory(w, http.StatusInternalServerError, "history cannot be read from the store: the service's log says why")
+}
+
+func refuseHistory(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	fmt.Fprintf(w, "{\"error\": %q}\n", text)
+}
+
+// A patient writer gives its reader a minute for each part: the listener's deadline is made for pages.
+type patient struct {
+	answer *http.ResponseController
+	w      io.Writer
+	begun  bool
+}
+
+// Write writes b.
+func (p *patient) Write(b []byte) (int, error) {
+	p.begun = true
+	_ = p.answer.SetWriteDeadline(time.Now().Add(time.Minute)) // a server without deadlines needs none
+	return p.w.Write(b)
+}
