@@ -54,7 +54,7 @@ unpack = $(call begin,@octokit/$(1)@$(2)); rm -rf $(TOOLS)/new; mkdir -p $(TOOLS
 	tar -xzf $(TOOLS)/new/package.tgz -C $(TOOLS)/new/files --strip-components 1; \
 	mv $(TOOLS)/new/files '$@'; rm -r $(TOOLS)/new; $(end)
 
-.PHONY: build demo test check go cc curl debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus openapi webhooks torture torture-once bench clean
+.PHONY: build demo test check go cc curl debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus history openapi webhooks torture torture-once bench clean
 
 build: go ## the program, ./pushdoctor
 	$(call begin,go build -o pushdoctor ./cmd/collector); \
@@ -63,7 +63,7 @@ build: go ## the program, ./pushdoctor
 demo: build ## the service on sample history, until Ctrl-C; ONCE=1 for a summary of the history
 	./pushdoctor demo $(if $(ONCE),--once)
 
-test: check workflows rules samples ends scrape promtool prometheus openapi webhooks torture-once ## everything; what CI runs
+test: check workflows rules samples ends scrape promtool prometheus history openapi webhooks torture-once ## everything; what CI runs
 
 check: go lint tidy race fuzz ## before each commit
 
@@ -91,7 +91,7 @@ debian-prometheus:
 	if command -v apt-get >/dev/null && [[ $$(id -u) == 0 ]]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus; \
 	else \
-		echo 'make: no prometheus and promtool found; make test scrapes the demo with them: https://prometheus.io/download/' >&2; exit 1; \
+		echo 'make: no prometheus and promtool found; make test scrapes the demo and loads history with them: https://prometheus.io/download/' >&2; exit 1; \
 	fi
 
 curl:
@@ -162,6 +162,12 @@ promtool: go debian-prometheus
 prometheus: go debian-prometheus
 	$(call begin,go test -tags prometheus ./cmd/collector); \
 	$(GO) test -count=1 -timeout 2m -tags prometheus -run '^TestPrometheus$$' ./cmd/collector | tee /dev/stderr | \
+	{ ! grep 'no tests to run' >/dev/null; }; $(end)
+
+# What backfill --openmetrics writes, loaded into a Prometheus and compared with the store.
+history: go debian-prometheus
+	$(call begin,go test -tags prometheus -run TestHistoryInPrometheus ./cmd/collector); \
+	$(GO) test -count=1 -timeout 2m -tags prometheus -run '^TestHistoryInPrometheus$$' ./cmd/collector | tee /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
 # Each request of ours, and each answer of the fake GitHub, against GitHub's own description.

@@ -124,26 +124,30 @@ type scraper struct {
 // startPrometheus runs a Prometheus with these features until the test ends.
 func startPrometheus(t *testing.T, target, features string) *scraper {
 	t.Helper()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "prometheus.yml")
-	err := os.WriteFile(config, fmt.Appendf(nil, `
+	return runPrometheus(t, features, fmt.Sprintf(`
 scrape_configs:
   - job_name: pushdoctor
     scrape_interval: 1s
     scrape_timeout: 1s
     static_configs: [{targets: [%q]}]
-`, strings.TrimPrefix(target, "http://")), 0o644)
-	if err != nil {
+`, strings.TrimPrefix(target, "http://")), "--storage.tsdb.path="+filepath.Join(t.TempDir(), "data"), "--enable-feature="+features)
+}
+
+// runPrometheus runs a Prometheus with this configuration until the test ends. name is for messages.
+func runPrometheus(t *testing.T, name, yaml string, args ...string) *scraper {
+	t.Helper()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "prometheus.yml")
+	if err := os.WriteFile(config, []byte(yaml), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p := &scraper{features: features, log: filepath.Join(dir, "log")}
+	p := &scraper{features: name, log: filepath.Join(dir, "log")}
 	log, err := os.Create(p.log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close() //nolint:errcheck // the child has its own
-	cmd := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address=127.0.0.1:0", "--enable-feature="+features)
+	cmd := exec.Command("prometheus", append(args, "--config.file="+config, "--web.listen-address=127.0.0.1:0")...)
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
