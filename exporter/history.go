@@ -9,12 +9,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/akkospace/pushdoctor/store"
 )
 
 // HistoryJob is the value of the label job by which history is told from what a service counts live.
 const HistoryJob = "pushdoctor-history"
+
+// HistoryLag is how old a sample must be to be handed to a Prometheus as a block: younger ones may be in the part that it still writes.
+//
+// Source: https://prometheus.io/docs/prometheus/latest/storage/#backfilling-from-openmetrics-format
+const HistoryLag = 3 * time.Hour
 
 // ContentTypeHistory is the media type of what WriteHistory writes.
 const ContentTypeHistory = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -30,9 +36,13 @@ var historyFamilies = []string{store.MetricPushFailures, store.MetricPushFailure
 // ended in between, and a range of a day that ends at midnight has samples at both of its ends: Prometheus extrapolates nothing, not on a
 // series' last day either. Series are sorted, and so are the samples of each.
 //
+// Neither a sample nor what it would count is later than until: a Prometheus that is handed a block for a time of which it still takes samples
+// refuses those, of all that it scrapes. See HistoryLag.
+//
 // Memory is bounded by how many hours have events in them, not by the samples. The store is read before anything is written, as of one moment;
 // a slow reader of w does not hold it. An error leaves w without the line "# EOF" that ends the whole.
-func WriteHistory(ctx context.Context, w io.Writer, db *store.DB) (series int, err error) {
+func WriteHistory(ctx context.Context, w io.Writer, db *store.DB, until time.Time) (series int, err error) {
+	end := until.Unix() / hour
 	by := map[string]map[string]*past{}
 	for _, name := range historyFamilies {
 		by[name] = map[string]*past{}
@@ -44,6 +54,10 @@ func WriteHistory(ctx context.Context, w io.Writer, db *store.DB) (series int, e
 		if by[e.Metric] == nil || len(e.Labels) != len(families[e.Metric].labels) {
 			return fmt.Errorf("events of %s: the store has other labels", e.Metric)
 		}
+		at := e.Ended.Unix() / hour
+		if at >= end {
+			return nil
+		}
 		for i, l := range e.Labels {
 			e.Labels[i] = label(l)
 		}
@@ -53,7 +67,7 @@ func WriteHistory(ctx context.Context, w io.Writer, db *store.DB) (series int, e
 			p = &past{labels: e.Labels}
 			by[e.Metric][k] = p
 		}
-		p.add(e.Ended.Unix()/hour, e.Count)
+		p.add(at, e.Count)
 		return nil
 	}); err != nil {
 		return 0, err
@@ -72,7 +86,7 @@ func WriteHistory(ctx context.Context, w io.Writer, db *store.DB) (series int, e
 		}
 		slices.SortFunc(all, func(a, b *past) int { return slices.Compare(a.labels, b.labels) })
 		for _, p := range all {
-			if err := p.write(ctx, out, name, f.labels); err != nil {
+			if err := p.write(ctx, out, name, f.labels, end); err != nil {
 				return 0, err
 			}
 		}
@@ -128,8 +142,8 @@ func (p *past) sort() {
 	p.hours, p.sorted = once, len(once)
 }
 
-// write writes the samples.
-func (p *past) write(ctx context.Context, out *bufio.Writer, name string, labels []string) error {
+// write writes the samples, none after the hour end.
+func (p *past) write(ctx context.Context, out *bufio.Writer, name string, labels []string, end int64) error {
 	p.sort()
 	line := append([]byte(name), `{job="`+HistoryJob+`"`...)
 	for i, l := range labels {
@@ -140,7 +154,7 @@ func (p *past) write(ctx context.Context, out *bufio.Writer, name string, labels
 	total := 0
 	next := 0 // of p.hours
 	last := p.hours[len(p.hours)-1].hour
-	for at := p.hours[0].hour; at <= last-last%day+day; at++ {
+	for at := p.hours[0].hour; at <= min(last-last%day+day, end); at++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ func TestHistory(t *testing.T) {
 	s.read(t, 1, "image.yml", -12*time.Hour-time.Minute, denied)
 	s.read(t, 1, "image.yml", -12*time.Hour, denied)
 	var got bytes.Buffer
-	if series, err := exporter.WriteHistory(t.Context(), &got, s.db); err != nil || series != 3 {
+	if series, err := exporter.WriteHistory(t.Context(), &got, s.db, s.now); err != nil || series != 3 {
 		t.Errorf("%d series, %v", series, err)
 	}
 	const labels = `{job="pushdoctor-history",repository="octo-lab/\"a\\pi\"",`
@@ -63,6 +63,38 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// A sample that is later than was asked for, or one that counts what is, turns this red.
+func TestHistoryUntil(t *testing.T) {
+	s := newService(t, exporter.Options{})
+	for _, after := range []time.Duration{0, time.Hour - time.Second, time.Hour, 2 * time.Hour} {
+		s.read(t, 1, "image.yml", after, store.Reading{Result: store.ResultClean})
+	}
+	for _, test := range []struct {
+		until time.Duration
+		want  []string
+	}{
+		{59 * time.Minute, nil},
+		{time.Hour, []string{"0", "2"}},
+		{2*time.Hour - time.Second, []string{"0", "2"}},
+		{3 * time.Hour, []string{"0", "2", "3", "4"}},
+	} {
+		var out bytes.Buffer
+		if _, err := exporter.WriteHistory(t.Context(), &out, s.db, start.Add(test.until)); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for i, l := range lines(out.String(), "pushdoctor_jobs_read_total") {
+			at := fmt.Sprintf(" %d", start.Add(time.Duration(i)*time.Hour).Unix())
+			value, ok := strings.CutSuffix(l[strings.Index(l, "} ")+2:], at)
+			if !ok {
+				t.Errorf("%s: %q is not at%s", test.until, l, at)
+			}
+			got = append(got, value)
+		}
+		compare(t, got, test.want)
+	}
+}
+
 // Red where many events in few hours are counted wrongly once there are too many to keep each, in whatever order they come.
 func TestHistoryOfMany(t *testing.T) {
 	s := newService(t, exporter.Options{})
@@ -78,7 +110,7 @@ func TestHistoryOfMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if _, err := exporter.WriteHistory(t.Context(), &out, s.db); err != nil {
+	if _, err := exporter.WriteHistory(t.Context(), &out, s.db, s.now); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -116,14 +148,14 @@ func TestHistoryUnwritten(t *testing.T) {
 		s.read(t, 1, fmt.Sprintf("%d.yml", n), 0, findings(failure(403, pushdoctor.CausePermissionDenied)))
 	}
 	for _, room := range []brokenPipe{0, 1 << 20} {
-		if _, err := exporter.WriteHistory(t.Context(), &room, s.db); err == nil || err.Error() != "broken pipe" {
+		if _, err := exporter.WriteHistory(t.Context(), &room, s.db, s.now); err == nil || err.Error() != "broken pipe" {
 			t.Errorf("error %v", err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out bytes.Buffer
-	if _, err := exporter.WriteHistory(ctx, &out, s.db); !errors.Is(err, context.Canceled) || out.Len() > 0 {
+	if _, err := exporter.WriteHistory(ctx, &out, s.db, s.now); !errors.Is(err, context.Canceled) || out.Len() > 0 {
 		t.Errorf("broken off: error %v, %d bytes", err, out.Len())
 	}
 }

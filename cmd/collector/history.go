@@ -46,10 +46,10 @@ func (p *program) writeHistory(ctx context.Context, config configs.Config, serve
 		return err
 	}
 	if told.samples == 0 {
-		fmt.Fprintf(p.stderr, "pushdoctor: %s holds no sample: nothing in the store ended before its repository was watched\n", file)
+		fmt.Fprintf(p.stderr, "pushdoctor: %s holds no sample: nothing in the store ended more than three hours ago and before its repository was watched\n", file)
 		return nil
 	}
-	fmt.Fprintf(p.stderr, "pushdoctor: %s holds %s; load it with\n  promtool tsdb create-blocks-from openmetrics --max-block-duration=720h %s DIR\n",
+	fmt.Fprintf(p.stderr, "pushdoctor: %s holds %s, none of the last three hours; load it with\n  promtool tsdb create-blocks-from openmetrics --max-block-duration=720h %s DIR\n",
 		file, count(told.samples, "sample"), shellWord(file))
 	return nil
 }
@@ -71,7 +71,7 @@ func (p *program) tellHistory(ctx context.Context, config configs.Config, server
 		return storeAdvice(err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	_, err = exporter.WriteHistory(ctx, w, db)
+	_, err = exporter.WriteHistory(ctx, w, db, p.clock()().Add(-exporter.HistoryLag))
 	return err
 }
 
@@ -194,7 +194,7 @@ func (s *service) serveHistory(w http.ResponseWriter, r *http.Request) {
 	defer s.recounting.Unlock()
 	w.Header().Set("Content-Type", exporter.ContentTypeHistory)
 	out := &patient{answer: http.NewResponseController(w), w: w}
-	_, err := exporter.WriteHistory(r.Context(), out, s.db)
+	_, err := exporter.WriteHistory(r.Context(), out, s.db, s.program.clock()().Add(-exporter.HistoryLag))
 	if err == nil {
 		return
 	}
