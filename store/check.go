@@ -184,7 +184,7 @@ func checkRows(tx *bbolt.Tx) error {
 	if names, err := repositoryNames(tx); err != nil {
 		f.add("%w", err)
 	} else if err := tx.Bucket(bucketTotals).ForEach(func(k, v []byte) error {
-		if _, err := decodeTotal(k, v, names); err != nil {
+		if _, err := new(seriesCache).decode(k, v, names); err != nil {
 			f.add("%w", err)
 		}
 		return nil

@@ -99,12 +99,15 @@ func (db *DB) Finding(id string) (Stored, bool, error) {
 		if ok = ended != nil; !ok {
 			return nil
 		}
-		names, err := repositoryNames(tx)
-		if err != nil {
+		at := append(bytes.Clone(ended), key(uint64(job), uint64(n))...)
+		var err error
+		if f, err = stored(at, tx.Bucket(bucketFindings).Get(at), nil); err != nil {
 			return err
 		}
-		at := append(bytes.Clone(ended), key(uint64(job), uint64(n))...)
-		f, err = stored(at, tx.Bucket(bucketFindings).Get(at), names)
+		r, known, err := repository(tx, f.RepositoryID)
+		if known {
+			f.Repository = r.Name
+		}
 		return err
 	})
 	return f, ok && err == nil, err

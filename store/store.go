@@ -61,6 +61,7 @@ type DB struct {
 	damaged atomic.Bool
 
 	staleAfter atomic.Int64 // nanoseconds; 0: defaultStaleAfter
+	series     seriesCache
 }
 
 // Open opens the store in the file at path for reading and writing, makes it where there is none, and

@@ -736,3 +736,26 @@ func BenchmarkFind(b *testing.B) {
 		})
 	}
 }
+
+// Totals that are still called by a repository's name of before, or by a forgotten one's, turn this red: what keys say is remembered.
+func TestTotalsOfRenamed(t *testing.T) {
+	db := open(t, file(t))
+	record(t, db, reading(1, day), true)
+	for _, name := range []string{"octo-lab/api", "octo-lab/backend", "octo-lab/api"} {
+		if err := db.PutRepository(store.Repository{ID: 7, Name: name}); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"history jobs_read{" + name + ",clean} 1", "history log_bytes{} 1000"}
+		for range 2 {
+			if diff := cmp.Diff(want, totals(t, db)); diff != "" {
+				t.Errorf("totals (-want +got):\n%s", diff)
+			}
+		}
+	}
+	if _, err := db.Forget("octo-lab/api"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"history log_bytes{} 1000"}, totals(t, db)); diff != "" {
+		t.Errorf("totals after Forget (-want +got):\n%s", diff)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -34,7 +35,7 @@ const maxLabel = 256
 // A Total is one series of a counter.
 type Total struct {
 	Metric  string
-	Labels  []string // values in the metric's label order
+	Labels  []string // values in the metric's label order; not to be changed
 	Value   float64
 	Born    time.Time // when it was first raised, by this machine's clock
 	Live    bool      // it counts what ended since the repository's LiveSince; else what ended before
@@ -49,12 +50,14 @@ func (db *DB) Totals() ([]Total, error) {
 		if err != nil {
 			return err
 		}
+		out = make([]Total, 0, db.series.size())
 		return tx.Bucket(bucketTotals).ForEach(func(k, v []byte) error {
-			t, err := decodeTotal(k, v, names)
+			t, err := db.series.decode(k, v, names)
 			out = append(out, t)
 			return err
 		})
 	})
+	db.series.bound(len(out))
 	if err != nil {
 		return nil, err
 	}
@@ -187,29 +190,80 @@ func (t *tally) raise(metric string, repo int64, by float64, labels ...string) {
 	t.err = t.bucket.Put(k, append(key(math.Float64bits(value+by), born), t.finding...))
 }
 
-func decodeTotal(k, v []byte, names map[int64]string) (Total, error) {
-	metric, rest, ok := bytes.Cut(k, []byte{0})
-	if !ok || len(rest) < 9 || len(v) < 16 {
+// A seriesCache keeps what the keys of totals say, which costs more to read than all else of them: each scrape reads them all, and they do not change.
+type seriesCache struct {
+	mu sync.Mutex // guards by
+	by map[string]series
+}
+
+// A series is what the key of a total says.
+type series struct {
+	metric     string
+	live       bool
+	repository int64
+	name       string // of the repository, which is the first label; it may change
+	labels     []string
+}
+
+// size is how many keys are kept.
+func (c *seriesCache) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.by)
+}
+
+// bound lets go of what was kept, if it is of more totals than the store has: some were forgotten.
+func (c *seriesCache) bound(totals int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.by) > totals {
+		c.by = nil
+	}
+}
+
+func (c *seriesCache) decode(k, v []byte, names map[int64]string) (Total, error) {
+	if len(v) < 16 {
 		return Total{}, fmt.Errorf("%w: a total of %d bytes under %.80q", ErrDamaged, len(v), k)
 	}
-	t := Total{
-		Metric:  string(metric),
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, known := c.by[string(k)]
+	if !known || s.repository != 0 && s.name != names[s.repository] {
+		var err error
+		if s, err = decodeSeries(k, names); err != nil {
+			return Total{}, err
+		}
+		if c.by == nil {
+			c.by = map[string]series{}
+		}
+		c.by[string(k)] = s
+	}
+	return Total{
+		Metric:  s.metric,
+		Labels:  s.labels,
 		Value:   math.Float64frombits(binary.BigEndian.Uint64(v)),
 		Born:    time.Unix(0, int64(binary.BigEndian.Uint64(v[8:]))).UTC(),
-		Live:    rest[0] == 1,
+		Live:    s.live,
 		Finding: string(v[16:]),
+	}, nil
+}
+
+func decodeSeries(k []byte, names map[int64]string) (series, error) {
+	metric, rest, ok := bytes.Cut(k, []byte{0})
+	if !ok || len(rest) < 9 {
+		return series{}, fmt.Errorf("%w: a total under %.80q", ErrDamaged, k)
 	}
-	if err := decode(rest[9:], &t.Labels); err != nil {
-		return Total{}, err
+	s := series{metric: string(metric), live: rest[0] == 1, repository: int64(binary.BigEndian.Uint64(rest[1:]))}
+	if err := decode(rest[9:], &s.labels); err != nil {
+		return series{}, err
 	}
-	if repo := int64(binary.BigEndian.Uint64(rest[1:])); repo != 0 {
-		name, ok := names[repo]
-		if !ok {
-			return Total{}, fmt.Errorf("%w: a total of repository %d, which is not there", ErrDamaged, repo)
+	if s.repository != 0 {
+		if s.name, ok = names[s.repository]; !ok {
+			return series{}, fmt.Errorf("%w: a total of repository %d, which is not there", ErrDamaged, s.repository)
 		}
-		t.Labels = slices.Insert(t.Labels, 0, name)
+		s.labels = slices.Insert(s.labels, 0, s.name)
 	}
-	return t, nil
+	return s, nil
 }
 
 // cutLabels brings labels into the form in which totals keep them.
