@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/akkospace/pushdoctor/store"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // lookups bounds how many findings one scrape asks the store for. After a start there may be thousands of
@@ -12,15 +11,9 @@ import (
 const lookups = 500
 
 // exemplars remembers when the findings happened that raised the series last. An exemplar without a time of
-// its own would be a new one at each scrape.
-type exemplars map[string]time.Time
-
-// of returns the exemplar of a total, and whether it has one: its finding may have been pruned since, or
+// its own would be a new one at each scrape. The time is zero where there is none: the finding may have been pruned since, or
 // replaced by another reading.
-func (e exemplars) of(t store.Total) (prometheus.Exemplar, bool) {
-	at := e[t.Finding]
-	return prometheus.Exemplar{Value: 1, Labels: prometheus.Labels{"finding": t.Finding}, Timestamp: at}, !at.IsZero()
-}
+type exemplars map[string]time.Time
 
 // next returns the exemplars for totals, with those of e that still stand.
 func (e exemplars) next(db *store.DB, totals []store.Total) (exemplars, error) {

@@ -38,7 +38,7 @@ type service struct {
 	jobs     int64
 }
 
-func newService(t *testing.T, o exporter.Options) *service {
+func newService(t testing.TB, o exporter.Options) *service {
 	t.Helper()
 	s := &service{path: filepath.Join(t.TempDir(), "test.db"), now: time.Now().Add(birth + time.Minute), options: o}
 	s.options.Birth = birth
@@ -52,7 +52,7 @@ func newService(t *testing.T, o exporter.Options) *service {
 	return s
 }
 
-func (s *service) open(t *testing.T) {
+func (s *service) open(t testing.TB) {
 	t.Helper()
 	db, err := store.Open(s.path)
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *service) restart(t *testing.T) {
 	s.open(t)
 }
 
-func (s *service) watch(t *testing.T, id int64, name string) {
+func (s *service) watch(t testing.TB, id int64, name string) {
 	t.Helper()
 	if err := s.db.PutRepository(store.Repository{ID: id, Name: name, LiveSince: start}); err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func (s *service) watch(t *testing.T, id int64, name string) {
 }
 
 // read records the reading of a job that ended at the given time after start.
-func (s *service) read(t *testing.T, repo int64, workflow string, after time.Duration, r store.Reading) string {
+func (s *service) read(t testing.TB, repo int64, workflow string, after time.Duration, r store.Reading) string {
 	t.Helper()
 	s.jobs++
 	r.Job = pushdoctor.Job{
@@ -106,7 +106,7 @@ func findings(f ...pushdoctor.Finding) store.Reading {
 }
 
 // page returns /metrics in the format that accept names.
-func (s *service) page(t *testing.T, accept string) string {
+func (s *service) page(t testing.TB, accept string) string {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	r.Header.Set("Accept", accept)

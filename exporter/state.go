@@ -86,6 +86,7 @@ type state struct {
 
 	mu          sync.Mutex // guards what follows
 	exemplars   exemplars
+	counters    counters
 	collections map[string]Collection
 	workflows   map[[2]string]string // names by repository and file
 	unnamed     map[[2]string]bool   // those beyond maxSeries
@@ -162,16 +163,21 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(families[store.MetricPushFailures].desc, err)
 		return
 	}
+	totals = slices.DeleteFunc(totals, func(t store.Total) bool { return !t.Live })
 	live := map[string][]store.Total{}
-	for _, t := range totals {
-		if t.Live {
-			live[t.Metric] = append(live[t.Metric], t)
+	for len(totals) > 0 { // they come sorted
+		n := slices.IndexFunc(totals, func(t store.Total) bool { return t.Metric != totals[0].Metric })
+		if n < 0 {
+			n = len(totals)
 		}
+		live[totals[0].Metric] = totals[:n]
+		totals = totals[n:]
 	}
 	s.collectRecoveries(ch, live[store.MetricTimeToRecovery], now)
 	s.mu.Lock()
 	known, err := s.exemplars.next(s.db, live[store.MetricPushFailures])
 	s.exemplars = known
+	before, made := s.counters, make(counters, len(s.counters))
 	s.mu.Unlock()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(families[store.MetricPushFailures].desc, err)
@@ -186,9 +192,19 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(seriesDropped, prometheus.CounterValue, float64(folded), name)
 		}
 		for _, sr := range all {
-			ch <- sr.metric(f.desc, now, s.birth, known)
+			shown := sr.counter(now, s.birth, known)
+			k := counterKey{f.desc, sr.key}
+			c := before[k]
+			if c == nil || !c.same(shown) {
+				c = shown.made(f.desc, sr.labels)
+			}
+			made[k] = c
+			ch <- c.metric
 		}
 	}
+	s.mu.Lock()
+	s.counters = made
+	s.mu.Unlock()
 }
 
 // collectService makes the metrics that need no store.
@@ -226,6 +242,7 @@ func (s *state) collectService(ch chan<- prometheus.Metric, now time.Time) {
 // is folded into a series that stands for long must not be seen before its time either.
 type series struct {
 	labels []string
+	key    string // of labels
 	parts  []store.Total
 }
 
@@ -241,19 +258,49 @@ func (s *series) at(now time.Time, birth time.Duration) float64 {
 	return sum
 }
 
-// metric returns what the series shows at now. A series that stands for others has no exemplar.
-func (s *series) metric(d *prometheus.Desc, now time.Time, birth time.Duration, known exemplars) prometheus.Metric {
-	value := s.at(now, birth)
-	m := prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, s.labels...)
-	if value == 0 || len(s.parts) != 1 {
-		return m
+// counter returns what the series shows at now, without the metric. A series that stands for others has no exemplar.
+func (s *series) counter(now time.Time, birth time.Duration, known exemplars) counter {
+	c := counter{value: s.at(now, birth)}
+	if c.value == 0 || len(s.parts) != 1 {
+		return c
 	}
-	if e, ok := known.of(s.parts[0]); ok {
-		if with, err := prometheus.NewMetricWithExemplars(m, e); err == nil {
-			return with
+	if at := known[s.parts[0].Finding]; !at.IsZero() {
+		c.finding, c.at = s.parts[0].Finding, at
+	}
+	return c
+}
+
+// counters are what the scrape before has shown. Most of it is the same from scrape to scrape, and to make it anew is what a scrape costs.
+type counters map[counterKey]*counter
+
+type counterKey struct {
+	desc *prometheus.Desc
+	key  string // of the labels
+}
+
+// A counter is what a series shows.
+type counter struct {
+	value   float64
+	finding string    // the id in the exemplar; "": there is none
+	at      time.Time // when the finding happened
+	metric  prometheus.Metric
+}
+
+// same reports whether c shows what d does.
+func (c *counter) same(d counter) bool {
+	return c.value == d.value && c.finding == d.finding && c.at.Equal(d.at)
+}
+
+// made returns c with its metric.
+func (c counter) made(d *prometheus.Desc, labels []string) *counter {
+	c.metric = prometheus.MustNewConstMetric(d, prometheus.CounterValue, c.value, labels...)
+	if c.finding != "" {
+		e := prometheus.Exemplar{Value: 1, Labels: prometheus.Labels{"finding": c.finding}, Timestamp: c.at}
+		if with, err := prometheus.NewMetricWithExemplars(c.metric, e); err == nil {
+			c.metric = with
 		}
 	}
-	return m
+	return &c
 }
 
 // born returns the birth of the first part.
@@ -269,21 +316,21 @@ func (f family) series(totals []store.Total, limit int) (all []*series, folded i
 		one := &series{parts: totals} // no labels at all: it is there from the start
 		return []*series{one}, 0
 	}
-	by := map[string]*series{}
-	add := func(labels []string, parts ...store.Total) {
+	by := make(map[string]*series, len(totals))
+	all = make([]*series, 0, len(totals))
+	add := func(labels []string, parts []store.Total) {
 		k := key(labels)
-		if by[k] == nil {
-			by[k] = &series{labels: labels}
-			all = append(all, by[k])
+		sr := by[k]
+		if sr == nil {
+			sr = &series{labels: labels, key: k, parts: parts}
+			by[k] = sr
+			all = append(all, sr)
+			return
 		}
-		by[k].parts = append(by[k].parts, parts...)
+		sr.parts = append(sr.parts, parts...)
 	}
-	for _, t := range totals {
-		labels := make([]string, len(t.Labels))
-		for i, v := range t.Labels {
-			labels[i] = label(v)
-		}
-		add(labels, t)
+	for i, t := range totals {
+		add(cleaned(t.Labels), totals[i:i+1:i+1])
 	}
 	if len(all) <= limit {
 		return all, 0
@@ -294,16 +341,27 @@ func (f family) series(totals []store.Total, limit int) (all []*series, folded i
 	beyond := slices.Clone(all[limit:])
 	all = all[:limit]
 	for _, sr := range beyond {
-		delete(by, key(sr.labels))
+		delete(by, sr.key)
 	}
 	for _, sr := range beyond {
 		labels := slices.Clone(sr.labels)
 		for _, i := range f.open {
 			labels[i] = other
 		}
-		add(labels, sr.parts...)
+		add(labels, sr.parts)
 	}
 	return all, len(beyond)
+}
+
+// cleaned returns the values as labels: themselves, if they need no change.
+func cleaned(values []string) []string {
+	for i, v := range values {
+		if l := label(v); l != v {
+			values = slices.Clone(values)
+			values[i] = l
+		}
+	}
+	return values
 }
 
 // key joins labels by a byte that no UTF-8 holds.
