@@ -21,8 +21,7 @@ import (
 	"github.com/akkospace/pushdoctor/store"
 )
 
-// perDay are the ways to ask Prometheus what history holds of each day that docs/history.md knows. The hours of the second one are at midnight, as
-// all full hours; the third one sees a series in any window of a day.
+// perDay are the ways to ask Prometheus what history holds of each day that docs/history.md knows.
 var perDay = []string{
 	`increase(%[1]s[1d])`,
 	`last_over_time(%[1]s[2h]) - (last_over_time(%[1]s[2h] offset 1d) or last_over_time(%[1]s[2h]) * 0)`,
