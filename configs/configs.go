@@ -25,6 +25,7 @@ type Config struct {
 	Web          Web      `mapstructure:"web"`
 	Classify     Classify `mapstructure:"classify"`
 	Metrics      Metrics  `mapstructure:"metrics"`
+	OTLP         OTLP     `mapstructure:"otlp"`
 }
 
 // GitHub says where GitHub is and who we are there.
@@ -90,6 +91,13 @@ type Metrics struct {
 	StaleAfter model.Duration `mapstructure:"stale_after"`
 }
 
+// OTLP says where metrics are pushed, besides being served; without an endpoint nowhere. Headers, certificates and compression have the
+// standard's environment variables (OTEL_EXPORTER_OTLP_HEADERS).
+type OTLP struct {
+	Endpoint string         `mapstructure:"endpoint"`
+	Interval model.Duration `mapstructure:"interval"`
+}
+
 const (
 	second = model.Duration(1e9)
 	minute = 60 * second
@@ -114,5 +122,6 @@ func Default() Config {
 			MaxSeries: 10000, Refs: []string{"main", "master", "dev", "release/*", "v*"},
 			Birth: 2 * minute, StaleAfter: 14 * day,
 		},
+		OTLP: OTLP{Interval: minute},
 	}
 }

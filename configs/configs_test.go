@@ -237,6 +237,11 @@ func TestValidate(t *testing.T) {
 		{func(c *configs.Config) { c.Metrics.Refs = nil }, ""},
 		{func(c *configs.Config) { c.Metrics.Refs = []string{"v[0-9"} }, "metrics.refs[0]"},
 		{func(c *configs.Config) { c.Metrics.Birth = -1 }, "metrics.birth"},
+		{func(c *configs.Config) { c.OTLP.Endpoint = "http://collector:4318/tenants/octo" }, ""},
+		{func(c *configs.Config) { c.OTLP.Endpoint = "collector:4318" }, "otlp.endpoint"},
+		{func(c *configs.Config) { c.OTLP.Endpoint = "https://octo:secret@collector:4318" }, "otlp.endpoint"},
+		{func(c *configs.Config) { c.OTLP.Endpoint = "http://collector:4318/v1/metrics/" }, "otlp.endpoint"},
+		{func(c *configs.Config) { c.OTLP.Interval = 0 }, "otlp.interval"},
 	} {
 		c := configs.Default()
 		test.change(&c)

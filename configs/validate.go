@@ -128,6 +128,7 @@ func (c Config) faults() (fs Faults) {
 		{"collect.sweep", co.Sweep, co.Sweep > 0, "6h"},
 		{"store.retention", c.Store.Retention, c.Store.Retention > 0, "400d"},
 		{"metrics.stale_after", c.Metrics.StaleAfter, c.Metrics.StaleAfter > 0, "14d"},
+		{"otlp.interval", c.OTLP.Interval, c.OTLP.Interval > 0, "1m"},
 	} {
 		if !d.good {
 			add(d.key, "%v is not positive; write a duration such as %s", d.value, d.example)
@@ -226,6 +227,13 @@ func (c Config) faults() (fs Faults) {
 	}
 	if c.Metrics.Birth < 0 {
 		add("metrics.birth", "%v is negative; write a duration such as 2m", c.Metrics.Birth)
+	}
+	if u := c.OTLP.Endpoint; u != "" {
+		if msg := checkURL(u); msg != "" {
+			add("otlp.endpoint", "%s", msg)
+		} else if strings.HasSuffix(strings.TrimRight(u, "/"), "/v1/metrics") {
+			add("otlp.endpoint", "ends with /v1/metrics, which is added to it; write the address without that")
+		}
 	}
 	return fs
 }

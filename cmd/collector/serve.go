@@ -97,7 +97,8 @@ type service struct {
 	exporter *exporter.Exporter
 	handler  http.Handler
 	listener net.Listener
-	webhook  *receiver // nil without webhook.listen_address
+	webhook  *receiver      // nil without webhook.listen_address
+	otlp     *exporter.OTLP // nil without otlp.endpoint
 	log      *slog.Logger
 	reloads  chan chan error // each wants the configuration to be read anew, and is told why that changed nothing
 
@@ -148,6 +149,13 @@ func (p *program) newService(config configs.Config, file string) (s *service, er
 	s.exporter = exporter.New(registry, s.db, exporter.Options{
 		Version: version, Revision: commit, MaxSeries: config.Metrics.MaxSeries, Birth: time.Duration(config.Metrics.Birth), Now: time.Now,
 	})
+	if config.OTLP.Endpoint != "" {
+		if s.otlp, err = exporter.NewOTLP(context.Background(), registry, exporter.OTLPOptions{
+			Endpoint: config.OTLP.Endpoint, Interval: time.Duration(config.OTLP.Interval), Version: version, Log: s.log,
+		}); err != nil {
+			return nil, err
+		}
+	}
 	if s.estate, err = s.newEstate(config, nil); err != nil {
 		return nil, err
 	}
@@ -275,6 +283,9 @@ func (s *service) run(ctx context.Context, started func(context.Context) error) 
 		g.Go(func() error { return s.webhook.serve(ctx) })
 		s.log.InfoContext(ctx, "the webhook listens", "address", s.webhook.listener.Addr().String())
 	}
+	if s.otlp != nil {
+		g.Go(func() error { s.otlp.Run(ctx); return nil })
+	}
 	g.Go(func() error { return s.work(ctx) })
 	g.Go(func() error { return s.collect(ctx) })
 	g.Go(func() error { return s.prune(ctx) })
@@ -367,6 +378,7 @@ func fixed(a, b configs.Config) (keys []string) {
 		{"webhook.secret_file", a.Webhook.SecretFile == b.Webhook.SecretFile},
 		{"metrics.max_series", a.Metrics.MaxSeries == b.Metrics.MaxSeries},
 		{"metrics.birth", a.Metrics.Birth == b.Metrics.Birth},
+		{"otlp", a.OTLP == b.OTLP},
 	} {
 		if !k.same {
 			keys = append(keys, k.key)
