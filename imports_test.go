@@ -33,7 +33,7 @@ var packages = map[string]struct {
 		ours:    []string{".", "redact"},
 		modules: []string{"github.com/bradleyfalzon/ghinstallation", "github.com/golang-jwt/jwt", "github.com/google/go-github"},
 	},
-	"store":    {ours: []string{"."}, modules: []string{"go.etcd.io/bbolt"}},
+	"store": {ours: []string{"."}, modules: []string{"go.etcd.io/bbolt"}},
 	"exporter": {
 		ours:    []string{".", "store"},
 		modules: []string{"github.com/go-logr/logr", "github.com/prometheus/client_golang", "github.com/prometheus/client_model", "go.opentelemetry.io/contrib/bridges/prometheus", "go.opentelemetry.io/otel"},
