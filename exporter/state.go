@@ -110,8 +110,11 @@ func (s *state) collected(repository string, c Collection) {
 	if c.Since.IsZero() {
 		c.Since = last.Since
 	}
-	if c.At.IsZero() && last.Due != (time.Time{}) {
-		c.At, c.Due = last.At, last.Due
+	if c.At.IsZero() {
+		c.At = last.At
+		if !last.Due.IsZero() {
+			c.Due = last.Due
+		}
 		if c.Oldest.IsZero() || !last.Oldest.IsZero() && last.Oldest.Before(c.Oldest) {
 			c.Oldest = last.Oldest
 		}
