@@ -53,28 +53,31 @@ const state = [
 
 const collecting = [
   lib.lines({
-    title: 'Lag by repository', unit: 's', legend: '{{repository}}', none: 'No repository is watched.', thresholds: { 600: 'orange', 1800: 'red' },
-    description: 'Age of the oldest job that has ended and was not read, of the repositories that were worst in the time shown.',
-    expr: `max by (repository) (pushdoctor_collect_lag_seconds${here}) and on (repository) topk(8, max by (repository) (max_over_time(pushdoctor_collect_lag_seconds${here}[$__range] @ end())))`,
+    title: 'Lag by repository', unit: 's', legend: '{{repository}}', none: 'Nothing lagged in this time.', thresholds: { 600: 'orange', 1800: 'red' },
+    description: 'Age of the oldest job that has ended and was not read, of the eight repositories that were worst in the time shown.',
+    expr: `max by (repository) (pushdoctor_collect_lag_seconds${here}) and on (repository) topk(8, max by (repository) (max_over_time(pushdoctor_collect_lag_seconds${here}[$__range] @ end())) > 0)`,
   }),
   lib.lines({
     title: 'Jobs that wait', unit: 'short', decimals: 0, legend: '{{repository}}', stacked: true, none: 'No repository is watched.',
-    description: 'Jobs that have ended and were not read, of the repositories with most of them in the time shown.',
+    description: 'Jobs that have ended and were not read, of the eight repositories with most of them in the time shown.',
     expr: `sum by (repository) (pushdoctor_pending_jobs${here}) and on (repository) topk(8, sum by (repository) (max_over_time(pushdoctor_pending_jobs${here}[$__range] @ end())))`,
   }),
   lib.lines({
-    title: 'Time since the last collection', unit: 's', legend: '{{repository}}', none: 'No poll went well yet.', thresholds: { 300: 'orange', 900: 'red' },
-    description: 'Time since the last poll that went well, of the eight repositories where it is longest now.',
-    expr: `max by (repository) (time() - pushdoctor_last_collect_timestamp_seconds${here}) and on (repository) bottomk(8, max by (repository) (pushdoctor_last_collect_timestamp_seconds${here} @ end()))`,
+    title: 'Time since the last collection', unit: 's', none: 'No poll went well yet.', thresholds: { 300: 'orange', 900: 'red' },
+    description: 'Time since the last poll that went well: of the repository where it is longest, and of the one in the middle. Only the first one high is one repository\'s trouble.',
+    exprs: {
+      longest: `max(time() - pushdoctor_last_collect_timestamp_seconds${here})`,
+      median: `quantile(0.5, time() - pushdoctor_last_collect_timestamp_seconds${here})`,
+    },
   }),
   lib.counts({
-    title: 'Jobs read', interval: '5m', legend: '{{result}}', none: 'No job was read in this time.',
+    title: 'Jobs read', interval: '15m', legend: '{{result}}', none: 'No job was read in this time.',
     description: 'Jobs whose log was read, by what came of it: clean, findings, verify (a success looked at since something was broken); truncated, expired and unreadable were not read whole.',
     expr: `sum by (result) (${growth('pushdoctor_jobs_read_total')}) > 0`,
     colours: { clean: 'green', findings: 'red', verify: 'blue' },
   }, [12, 8]),
   lib.counts({
-    title: 'Errors by reason', interval: '5m', legend: '{{reason}}', none: 'Nothing went wrong in this time.',
+    title: 'Errors by reason', interval: '15m', legend: '{{reason}}', none: 'Nothing went wrong in this time.',
     description: 'What could not be collected, by reason. What fails for a while is tried again; which repository it is, stands below.',
     expr: `sum by (reason) (${growth('pushdoctor_collect_errors_total')}) > 0`,
   }, [12, 8]),
@@ -88,12 +91,12 @@ const collecting = [
       A: { name: 'Errors', unit: 'short', decimals: 0, bar: true },
     },
   }, [12, 8]),
-  lib.lines({
-    title: 'Time to diagnose a log', unit: 's', none: 'No log was read in this time.',
+  lib.sparse({
+    title: 'Time to diagnose a log', unit: 's', interval: '15m', none: 'No log was read in this time.',
     description: 'How long one job\'s log took to fetch, parse and classify: half of them, and 95 of 100, within these.',
     exprs: {
-      median: `histogram_quantile(0.5, sum by (le) (${rate('pushdoctor_diagnose_duration_seconds_bucket')}))`,
-      '95 of 100': `histogram_quantile(0.95, sum by (le) (${rate('pushdoctor_diagnose_duration_seconds_bucket')}))`,
+      median: `histogram_quantile(0.5, sum by (le) (${rate('pushdoctor_diagnose_duration_seconds_bucket')})) >= 0`,
+      '95 of 100': `histogram_quantile(0.95, sum by (le) (${rate('pushdoctor_diagnose_duration_seconds_bucket')})) >= 0`,
     },
   }),
   lib.lines({
@@ -120,7 +123,7 @@ const github = [
     expr: `histogram_quantile(0.95, sum by (endpoint, le) (${rate('pushdoctor_github_request_duration_seconds_bucket')})) >= 0`,
   }),
   lib.lines({
-    title: 'Rate limit left', unit: 'percentunit', max: 1, legend: '{{credential}} {{resource}}', none: 'GitHub tells of no limit.', thresholds: { 0: 'red', 0.1: 'orange', 0.25: 'transparent' },
+    title: 'Rate limit left', unit: 'percentunit', max: 1, legend: '{{credential}} {{resource}}', none: 'GitHub tells of no limit.', thresholds: { 0.1: 'red' },
     description: 'The share that is left of each rate limit in its window, by credential. Below 10 % pushdoctor stops (github.reserve).',
     expr: `min by (credential, resource) (${left})`,
   }),
@@ -146,13 +149,13 @@ const github = [
 
 const webhook = [
   lib.counts({
-    title: 'Webhook deliveries by result', interval: '5m', legend: '{{result}}', none: 'No delivery in this time.',
+    title: 'Webhook deliveries by result', interval: '15m', legend: '{{result}}', none: 'No delivery in this time.',
     description: 'Deliveries of GitHub by what became of them. bad_signature: somebody has another secret, or guesses.',
     expr: `sum by (result) (${growth('pushdoctor_webhook_deliveries_total')}) > 0`,
     colours: { accepted: 'green', ignored: 'blue', failed: 'red', bad_signature: 'orange' },
   }, [8, 8]),
   lib.counts({
-    title: 'Webhook deliveries by event', interval: '5m', legend: '{{event}}', none: 'No delivery in this time.',
+    title: 'Webhook deliveries by event', interval: '15m', legend: '{{event}}', none: 'No delivery in this time.',
     description: 'Deliveries of GitHub by event; other until the signature is known to be good.',
     expr: `sum by (event) (${growth('pushdoctor_webhook_deliveries_total')}) > 0`,
   }, [8, 8]),
@@ -205,7 +208,7 @@ export default lib.make({
   variables: [],
   annotations: [{
     name: 'Configuration loaded', colour: 'blue', title: 'Configuration loaded', text: '{{instance}}',
-    expr: `changes(pushdoctor_config_last_reload_success_timestamp_seconds${here}[1m]) > 0`,
+    expr: `changes(pushdoctor_config_last_reload_success_timestamp_seconds${here}[5m]) > 0`,
   }],
   rows: [['State', ...state], ['Collecting', ...collecting], ['GitHub', ...github], ['Webhook', ...webhook], ['Process', ...running]],
 });

@@ -92,7 +92,8 @@ export function bars(p, size) {
 function series(p, size) {
   const panel = dress(new timeseries.PanelBuilder(), { min: 0, ...p }, size)
     .legend(new common.VizLegendOptionsBuilder().showLegend(true)
-      .displayMode(common.LegendDisplayMode.Table).placement(common.LegendPlacement.Right)
+      .displayMode(common.LegendDisplayMode.Table)
+      .placement(size[0] > 8 ? common.LegendPlacement.Right : common.LegendPlacement.Bottom)
       .calcs(p.calcs ?? ['lastNotNull', 'max']).sortBy(p.calcs?.[0] === 'sum' ? 'Total' : 'Max').sortDesc(true))
     .tooltip(new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi).sort(common.SortOrder.Descending));
   Object.entries(p.exprs ?? { [p.legend]: p.expr }).forEach(([legend, expr], i) => {
@@ -108,22 +109,28 @@ function series(p, size) {
   return panel;
 }
 
-// lines shows how values move. Steps, since what is between two scrapes is not known.
+// lines shows how values move. Steps, since what is between two scrapes is not known. stacked is for series that are always there.
 export const lines = (p, size = [12, 8]) => series(p, size)
   .drawStyle(common.GraphDrawStyle.Line).lineInterpolation(common.LineInterpolation.StepAfter).lineWidth(1)
   .fillOpacity(p.stacked ? 30 : 5).showPoints(common.VisibilityMode.Never)
   .stacking(new common.StackingConfigBuilder().mode(p.stacked ? common.StackingMode.Normal : common.StackingMode.None).group('A'));
 
+// sparse shows what is known now and then only.
+export const sparse = (p, size = [12, 8]) => lines(p, size)
+  .interval(p.interval).showPoints(common.VisibilityMode.Always).pointSize(4).spanNulls(false);
+
 // counts shows how many events there were in each bar's time: an hour at least, as that is how far apart the samples of
-// backfilled history are. What nothing was counted of has no bar and no place in the legend.
+// backfilled history are. What nothing was counted of has no bar and no place in the legend. $__rate_interval makes a bar count its time and
+// one scrape more, so that nothing falls between two bars: under 1 % with the hour and 30 s.
 export const counts = (p, size = [12, 9]) => series({ unit: 'short', decimals: 0, calcs: ['sum'], ...p }, size)
   .drawStyle(common.GraphDrawStyle.Bars).lineWidth(0).fillOpacity(80).barAlignment(common.BarAlignment.Before)
   .interval(p.interval ?? '1h').maxDataPoints(200)
   .stacking(new common.StackingConfigBuilder().mode(p.stacked === false ? common.StackingMode.None : common.StackingMode.Normal).group('A'));
 
-// states shows which of two states each series was in.
+// states shows in which state each series was.
 export const states = (p, size = [24, 6]) => dress(new statetimeline.PanelBuilder(), p, size)
   .withTarget(query('A', p.expr).range().legendFormat(p.legend))
+  .colorScheme(new dashboard.FieldColorBuilder().mode(dashboard.FieldColorModeId.Thresholds))
   .mergeValues(true).showValue(common.VisibilityMode.Never).rowHeight(0.8).lineWidth(0).fillOpacity(80)
   .legend(new common.VizLegendOptionsBuilder().showLegend(true).displayMode(common.LegendDisplayMode.List).placement(common.LegendPlacement.Bottom).calcs([]));
 

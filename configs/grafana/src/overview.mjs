@@ -77,12 +77,12 @@ const time = [
     expr: `sum by (result) (${increase('pushdoctor_pushes_total', '$__rate_interval')}) > 0`,
     colours: { good: 'green', failed: 'red', retried: 'yellow' },
   }),
-  lib.lines({
-    title: 'Broken over time', unit: 'short', decimals: 0, stacked: true, legend: '{{cause}}', none: 'Nothing was broken in this time.',
-    description: 'Images whose push was broken, by the cause of their newest failure.',
+  lib.counts({
+    title: 'Broken over time', legend: '{{cause}}', calcs: ['lastNotNull', 'max'], none: 'Nothing was broken in this time.',
+    description: 'Images whose push was broken at the end of each bar, by the cause of their newest failure. What was broken and fixed within one bar is not seen here.',
     expr: `sum by (cause) (pushdoctor_push_broken${named})`,
     links: [lib.toCause('${__field.labels.cause}')],
-  }, [12, 9]),
+  }),
   lib.states({
     title: 'Registry incidents', unit: 'short', legend: '{{registry}}', none: 'No registry had an incident in this time.',
     description: 'Registries that had an incident in the time shown: three repositories or more with a failure within 15 minutes that may pass by itself.',
@@ -103,7 +103,7 @@ const most = [
     description: 'The ten repositories with most failures in the time shown, and what of their pushes broke.',
     exprs: {
       A: `topk(10, sum by (repository) (${increase('pushdoctor_push_failures_total', '$__range')}) > 0)`,
-      B: `sum by (repository) (pushdoctor_push_broken${named}) and on (repository) topk(10, sum by (repository) (${increase('pushdoctor_push_failures_total', '$__range')}) > 0)`,
+      B: `(sum by (repository) (pushdoctor_push_broken${named}) or 0 * sum by (repository) (${increase('pushdoctor_push_failures_total', '$__range')})) and on (repository) topk(10, sum by (repository) (${increase('pushdoctor_push_failures_total', '$__range')}) > 0)`,
     },
     columns: {
       repository: { name: 'Repository', links: [lib.toRepository('${__value.raw}'), lib.toFindings('${__value.raw}')] },
@@ -118,12 +118,12 @@ const recoveries = [
     title: 'Median time to recovery', unit: 's', decimals: 1, none: 'no recovery', mappings: { NaN: ['no recovery', 'text'] },
     description: 'From the first failure to the good push, of what was fixed in the time shown. Not by repository: this histogram has no such label.',
     expr: `histogram_quantile(0.5, ${recovery('le', '$__range')})`,
-  }, [4, 4]),
+  }, [4, 8]),
   lib.one({
     title: 'Nine of ten within', unit: 's', decimals: 1, none: 'no recovery', mappings: { NaN: ['no recovery', 'text'] },
     description: 'The 90th percentile of the time to recovery, of what was fixed in the time shown.',
     expr: `histogram_quantile(0.9, ${recovery('le', '$__range')})`,
-  }, [4, 4]),
+  }, [4, 8]),
   lib.bars({
     title: 'Median by cause', unit: 's', decimals: 1, legend: '{{cause}}', none: 'Nothing was fixed in this time.', colour: 'blue',
     description: 'The median time to recovery by cause, of what was fixed in the time shown: what takes long has an owner who is not told.',

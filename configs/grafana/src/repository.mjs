@@ -82,12 +82,12 @@ const time = [
     expr: `sum by (conclusion) (${increase('pushdoctor_runs_total', '$__rate_interval')}) > 0`,
     colours: { success: 'green', failure: 'red', cancelled: 'semi-dark-purple' },
   }),
-  lib.lines({
-    title: 'Broken over time', unit: 'short', decimals: 0, stacked: true, legend: '{{workflow}} {{ref}}: {{cause}}', none: 'Nothing was broken in this time.',
-    description: 'Images whose push was broken, by workflow, ref and the cause of their newest failure.',
+  lib.states({
+    title: 'Broken over time', unit: 'short', decimals: 0, base: 'green', thresholds: { 1: 'red' }, legend: '{{workflow}} {{ref}}: {{cause}}', none: 'Nothing was broken in this time.',
+    description: 'When the push of an image was broken, by workflow, ref and the cause of its newest failure; the value is how many images.',
     expr: `sum by (workflow, ref, cause) (pushdoctor_push_broken${named})`,
     links: [lib.toCause('${__field.labels.cause}')],
-  }, [24, 8]),
+  }, [24, 7]),
 ];
 
 const all = [

@@ -1,0 +1,443 @@
+//go:build grafana && prometheus
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/akkospace/pushdoctor"
+	"github.com/akkospace/pushdoctor/internal/fakegithub"
+)
+
+const (
+	shown    = 3 * 24 * time.Hour // what the dashboards are asked about: a day of history, then the service
+	watched  = 2 * 24 * time.Hour
+	scraping = 2 * time.Minute
+)
+
+// Every expression of every dashboard must have data in a real Prometheus, without a warning: red where one joins what has no common labels, compares
+// with a value that does not exist, or has a window that holds one sample only. The Prometheus has two days of a service with things going
+// wrong, scraped every two minutes in a bubble, and a day of history before them. It needs prometheus and promtool.
+//
+// With a folder in PUSHDOCTOR_PICTURE, the answers are written there for picture.mjs.
+func TestGrafana(t *testing.T) {
+	dir := t.TempDir()
+	record(t, filepath.Join(dir, "scrapes.om"))
+	data := filepath.Join(dir, "data")
+	// The blocks are as long as all that there is, since promtool reads the file once for each of them.
+	if said, err := exec.CommandContext(t.Context(), "promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=720h", "-q",
+		filepath.Join(dir, "scrapes.om"), data).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	p := runPrometheus(t, "dashboards", "", "--storage.tsdb.path="+data) // it scrapes nothing
+
+	files, err := filepath.Glob("../../configs/grafana/dashboards/*.json")
+	if err != nil || len(files) != 3 {
+		t.Fatalf("dashboards: %q, %v", files, err)
+	}
+	end := begin.Add(watched)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d board
+		if err := json.Unmarshal(text, &d); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		d.ask(t, p, end)
+		if folder := os.Getenv("PUSHDOCTOR_PICTURE"); folder != "" {
+			answers, err := json.Marshal(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(folder, filepath.Base(file)), answers, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A board is a dashboard, as far as its queries need it. What is not named here is only for the picture.
+type board struct {
+	Title string `json:"title"`
+	Time  struct {
+		From string `json:"from"`
+	} `json:"time"`
+	Panels []struct {
+		Type          string          `json:"type"`
+		Title         string          `json:"title"`
+		GridPos       json.RawMessage `json:"gridPos"`
+		FieldConfig   json.RawMessage `json:"fieldConfig"`
+		Interval      string          `json:"interval"`
+		MaxDataPoints int             `json:"maxDataPoints"`
+		Targets       []*struct {
+			RefID        string          `json:"refId"`
+			Expr         string          `json:"expr"`
+			Instant      bool            `json:"instant"`
+			LegendFormat string          `json:"legendFormat"`
+			Format       string          `json:"format"`
+			Answer       json.RawMessage `json:"answer"`
+		} `json:"targets"`
+		Transformations json.RawMessage `json:"transformations"`
+		Options         json.RawMessage `json:"options"`
+	} `json:"panels"`
+	Templating struct {
+		List []struct {
+			Name  string          `json:"name"`
+			Type  string          `json:"type"`
+			Query json.RawMessage `json:"query"`
+		} `json:"list"`
+	} `json:"templating"`
+	Annotations struct {
+		List []struct {
+			Name   string `json:"name"`
+			Target *struct {
+				Expr string `json:"expr"`
+			} `json:"target"`
+		} `json:"list"`
+	} `json:"annotations"`
+	From, To int64
+}
+
+// ask asks Prometheus all that the dashboard would, and wants an answer with a number to each.
+func (d *board) ask(t *testing.T, p *scraper, end time.Time) {
+	span := shown
+	if d.Time.From == "now-6h" {
+		span = 6 * time.Hour
+	}
+	d.From, d.To = end.Add(-span).Unix(), end.Unix()
+	for _, v := range d.Templating.List {
+		var q struct {
+			Query string `json:"query"`
+		}
+		if v.Type != "query" {
+			continue
+		}
+		if err := json.Unmarshal(v.Query, &q); err != nil {
+			t.Fatal(err)
+		}
+		m := regexp.MustCompile(`^label_values\((.+), (\w+)\)$`).FindStringSubmatch(q.Query)
+		if m == nil {
+			t.Fatalf("%s: variable %s: %s", d.Title, v.Name, q.Query)
+		}
+		var values []string
+		p.ask(t.Context(), t, "label/"+m[2]+"/values", url.Values{
+			"match[]": {interpolated(m[1], span, time.Minute)}, "start": {unix(end.Add(-span))}, "end": {unix(end)},
+		}, &values)
+		if len(values) == 0 {
+			t.Errorf("%s: variable %s has no value", d.Title, v.Name)
+		}
+	}
+	for _, a := range d.Annotations.List {
+		if a.Target != nil && !hasNumber(t, p.rangeOf(t, interpolated(a.Target.Expr, span, time.Minute), end.Add(-span), end, time.Minute)) {
+			t.Errorf("%s: annotation %s marks nothing", d.Title, a.Name)
+		}
+	}
+	for _, panel := range d.Panels {
+		step := stepOf(t, panel.Interval, panel.MaxDataPoints, span)
+		for _, q := range panel.Targets {
+			expr := interpolated(q.Expr, span, step)
+			if q.Instant {
+				q.Answer = p.at(t, expr, end)
+			} else {
+				q.Answer = p.rangeOf(t, expr, end.Add(-span), end, step)
+			}
+			if !hasNumber(t, q.Answer) {
+				t.Errorf("%s: %s: no number comes of %s", d.Title, panel.Title, expr)
+			}
+		}
+	}
+}
+
+// interval is the data source's of configs/grafana/provisioning, as long as the scrapes here are apart.
+const interval = scraping
+
+// stepOf is the time between two points that Grafana asks for.
+func stepOf(t *testing.T, least string, points int, span time.Duration) time.Duration {
+	t.Helper()
+	step := interval
+	if least != "" {
+		d, err := model.ParseDuration(least)
+		if err != nil {
+			t.Fatal(err)
+		}
+		step = time.Duration(d)
+	}
+	if points == 0 {
+		points = 1000
+	}
+	return max(step, (span / time.Duration(points)).Truncate(time.Minute))
+}
+
+// interpolated is what Grafana makes of an expression with All chosen everywhere, and one repository where it can be one only.
+func interpolated(expr string, span, step time.Duration) string {
+	// https://grafana.com/docs/grafana/latest/datasources/prometheus/template-variables/
+	rate := max(step+interval, 4*interval)
+	return strings.NewReplacer(
+		"$__rate_interval", fmt.Sprintf("%.0fs", rate.Seconds()),
+		"$__range", fmt.Sprintf("%.0fs", span.Seconds()),
+		`="$repository"`, `="octo-lab/api"`,
+		"$job", ".*", "$instance", ".*", "$repository", ".*", "$workflow", ".*",
+	).Replace(expr)
+}
+
+// hasNumber says whether a result holds one.
+func hasNumber(t *testing.T, result json.RawMessage) bool {
+	t.Helper()
+	var all []struct {
+		Value  []any   `json:"value"`
+		Values [][]any `json:"values"`
+	}
+	if err := json.Unmarshal(result, &all); err != nil {
+		t.Fatalf("%v: %s", err, result)
+	}
+	for _, s := range all {
+		for _, v := range append(s.Values, s.Value) {
+			if len(v) != 2 {
+				continue
+			}
+			if f, err := strconv.ParseFloat(v[1].(string), 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func unix(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
+
+func (p *scraper) at(t *testing.T, expr string, at time.Time) json.RawMessage {
+	t.Helper()
+	var data struct {
+		Result json.RawMessage `json:"result"`
+	}
+	p.ask(t.Context(), t, "query", url.Values{"query": {expr}, "time": {unix(at)}}, &data)
+	return data.Result
+}
+
+func (p *scraper) rangeOf(t *testing.T, expr string, from, to time.Time, step time.Duration) json.RawMessage {
+	t.Helper()
+	var data struct {
+		Result json.RawMessage `json:"result"`
+	}
+	p.ask(t.Context(), t, "query_range", url.Values{"query": {expr}, "start": {unix(from)}, "end": {unix(to)}, "step": {fmt.Sprint(step.Seconds())}}, &data)
+	return data.Result
+}
+
+// scrapes writes what a Prometheus would have scraped.
+type scrapes struct {
+	w     *bufio.Writer
+	began time.Time
+}
+
+// add writes a page of metrics as of now, with the labels that Prometheus gives them, and its own series of this scrape.
+func (s *scrapes) add(page string) {
+	const ours = `job="pushdoctor",instance="pushdoctor:9877"`
+	now := unix(time.Now())
+	samples := 0
+	for line := range strings.Lines(page) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		// A value of a label may hold a blank; a sample's value does not.
+		if i := strings.LastIndexByte(strings.TrimSpace(line), ' '); ok && i > len(name) {
+			name, value = line[:i], strings.TrimSpace(line[i+1:])
+		}
+		if before, labels, ok := strings.Cut(name, "{"); ok {
+			name = before + "{" + ours + "," + labels
+		} else {
+			name += "{" + ours + "}"
+		}
+		fmt.Fprintf(s.w, "%s %s %s\n", name, value, now)
+		samples++
+	}
+	fmt.Fprintf(s.w, "up{%[1]s} 1 %[2]s\nscrape_samples_scraped{%[1]s} %[3]d %[2]s\nscrape_duration_seconds{%[1]s} 0.0%[4]d %[2]s\n", ours, now, samples, 10+samples%7)
+}
+
+// record lets a service watch six repositories for two days, and writes its metrics to a file.
+func record(t *testing.T, file string) {
+	t.Helper()
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &scrapes{w: bufio.NewWriter(f)}
+	past(out.w)
+	inLab(t, fakegithub.Options{}, func(t *testing.T, l *lab) {
+		l.config.Repositories = append(slices.Clone(estateOfTheTest), "octo-lab/hidden")
+		l.config.Webhook.ListenAddress = "127.0.0.1:0"
+		l.config.Webhook.SecretFile = secretFile(t, testSecret)
+		l.config.Collect.Interval = model.Duration(5 * time.Minute)
+		l.config.Metrics.Birth = model.Duration(2 * scraping)
+		events(l)
+		r := l.serve()
+		for told := time.Now(); time.Since(begin) < watched; {
+			time.Sleep(scraping)
+			r.mail(l, told)
+			told = time.Now()
+			switch time.Since(begin) {
+			case watched - 4*time.Hour:
+				l.world.Change("octo-lab/api", func(r *fakegithub.Repository) { r.Forbidden = true })
+			case watched - 3*time.Hour:
+				l.world.Change("octo-lab/api", func(r *fakegithub.Repository) { r.Forbidden = false })
+				if err := r.reload(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+			out.add(r.get("/metrics"))
+		}
+		r.stop()
+	})
+	fmt.Fprintln(out.w, "# EOF")
+	if err := out.w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mail brings what GitHub tells since then of one of the repositories, and now and then something with another secret.
+func (r *running) mail(l *lab, since time.Time) {
+	r.t.Helper()
+	for _, d := range l.fake.Deliveries(since, time.Now(), fakegithub.Mail{}) {
+		if !bytes.Contains(d.Body, []byte("octo-lab/api")) {
+			continue
+		}
+		secret := testSecret
+		if since.Minute() == 0 {
+			secret = "another"
+		}
+		req, err := d.Request(r.t.Context(), "http://webhook.test/webhook", secret)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		resp, err := r.hook.Do(req)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close() // read to its end
+		if resp.StatusCode != http.StatusAccepted && resp.StatusCode != http.StatusNoContent && secret == testSecret {
+			r.t.Errorf("a delivery was answered with %s", resp.Status)
+		}
+	}
+}
+
+var estateOfTheTest = []string{"octo-lab/api", "octo-lab/web", "octo-tools/builder", "octo-tools/agent", "northwind-ci/ledger", "northwind-ci/site"}
+
+// The logs' lines of how a push ends.
+var endsOfPushes = map[string][]string{
+	"denied":   {"denied: permission_denied: write_package"},
+	"down":     {"received unexpected HTTP status: 503 Service Unavailable"},
+	"many":     {"toomanyrequests: retry-after: 1.2s, allowed: 44000/minute"},
+	"password": {"unauthorized: incorrect username or password"},
+	"strange":  {"received unexpected HTTP status: 418 I'm a teapot"},
+}
+
+// events plans what happens in the two days: most runs are good, what fails does so for hours, and for an hour a registry is down.
+func events(l *lab) {
+	l.world.AddRepository(fakegithub.Repository{Name: "octo-lab/hidden", Hidden: true})
+	dice := rand.New(rand.NewPCG(9, 77))
+	for n, name := range estateOfTheTest {
+		l.world.AddRepository(fakegithub.Repository{Name: name})
+		for at := time.Duration(n) * time.Minute; at < watched; at += 15*time.Minute + time.Duration(dice.Int64N(int64(40*time.Minute))) {
+			workflow, branch, host := "image.yml", "main", "ghcr.io"
+			if n%3 == 1 {
+				host = "docker.io"
+			}
+			if dice.IntN(4) == 0 {
+				workflow, branch = "release.yml", "release/2.4"
+			}
+			hour := at.Hours()
+			outcome := "good"
+			switch d := dice.Float64(); {
+			case n == 4 && hour > 6 && hour < 20, n == 0 && hour > 44, n == 5 && branch == "main" && hour > 30:
+				outcome = "denied"
+			case n == 1 && hour > 33 && hour < 36, n == 1 && hour > 46:
+				outcome = "password"
+			case d < 0.04:
+				outcome = "strange"
+			case d < 0.08:
+				outcome = "many"
+			case d < 0.13:
+				outcome = "retried"
+			case d < 0.16:
+				outcome = "tests"
+			}
+			l.push(name, workflow, branch, host, outcome, begin.Add(at))
+		}
+		for at := 25 * time.Hour; at < 26*time.Hour; at += 12 * time.Minute {
+			l.push(name, "image.yml", "main", "ghcr.io", "down", begin.Add(at+time.Duration(n)*time.Minute))
+		}
+	}
+}
+
+// push adds a run whose job build ends so.
+func (l *lab) push(repository, workflow, branch, host, outcome string, at time.Time) {
+	image := host + "/" + repository
+	attempt := []string{"##[group]Run docker push " + image + ":main", "docker push " + image + ":main", "shell: /usr/bin/bash -e {0}", "##[endgroup]", "The push refers to repository [" + image + "]"}
+	good := []string{"5f195e58a773: Pushed", "main: digest: sha256:" + strings.Repeat("5c0ffee1", 8) + " size: 1579"}
+	lines := []string{"##[group]GITHUB_TOKEN Permissions", "Contents: read", "Packages: write", "##[endgroup]"}
+	j := fakegithub.Job{Job: pushdoctor.Job{Name: "build", Conclusion: "failure"}}
+	switch outcome {
+	case "good":
+		lines = append(append(lines, attempt...), good...)
+		j.Conclusion = "success"
+	case "retried":
+		lines = append(append(lines, attempt...), endsOfPushes["down"]...)
+		lines = append(append(append(lines, "attempt 1 of 3 did not get through"), attempt[4]), good...)
+		lines = append(lines, "##[group]Run ./smoke-test.sh", "##[endgroup]", "##[error]Process completed with exit code 1.")
+	case "tests":
+		lines = append(lines, "##[group]Run make test", "##[endgroup]", "##[error]Process completed with exit code 2.")
+	default:
+		lines = append(append(append(lines, attempt...), endsOfPushes[outcome]...), "##[error]Process completed with exit code 1.")
+	}
+	var log strings.Builder
+	for i, line := range lines {
+		fmt.Fprintf(&log, "%s %s\n", at.Add(time.Duration(i)*time.Second).UTC().Format("2006-01-02T15:04:05.0000000Z"), line)
+	}
+	j.Log = []byte(log.String())
+	l.world.AddRun(pushdoctor.Run{Repository: repository, Workflow: workflow, WorkflowName: map[string]string{"image.yml": "Image", "release.yml": "Release"}[workflow], Branch: branch, CreatedAt: at}, j)
+}
+
+// past writes the day before as backfill's history has it: a sample each full hour, of a job of its own.
+func past(w io.Writer) {
+	dice := rand.New(rand.NewPCG(7, 1))
+	for _, repository := range estateOfTheTest[:4] {
+		for name, labels := range map[string]string{
+			"pushdoctor_push_failures_total": `registry="ghcr",status="403",cause="package_access_denied"`,
+			"pushdoctor_pushes_total":        `registry="ghcr",result="failed"`,
+			"pushdoctor_runs_total":          `conclusion="failure"`,
+		} {
+			count := 0
+			for hour := -24; hour <= 0; hour++ {
+				fmt.Fprintf(w, "%s{job=\"pushdoctor-history\",repository=%q,workflow=\"image.yml\",%s} %d %s\n", name, repository, labels, count, unix(begin.Add(time.Duration(hour)*time.Hour)))
+				if dice.IntN(4) == 0 {
+					count++
+				}
+			}
+		}
+	}
+}
