@@ -1,5 +1,5 @@
 # All that a machine needs beforehand is Go 1.26, GNU make and bash; make test also needs a C compiler,
-# Prometheus and curl, which it installs itself where it may (root on Debian). The linters are built from
+# Prometheus, curl and Node.js with npm, which it installs itself where it may (root on Debian). The linters are built from
 # the Go module proxy into .tools, and packages of npm are laid there, once for each version. Nothing here
 # is skipped: a part that cannot do its work fails and says why.
 
@@ -34,6 +34,9 @@ WEBHOOK_EXAMPLES := $(TOOLS)/webhooks-examples-$(WEBHOOK_EXAMPLES_VERSION)
 SAMPLES := $(sort $(wildcard samples/*.log))
 RULES   := configs/rules.yaml
 SCRAPE  := configs/prometheus/scrape.yaml
+DASHBOARDS := configs/grafana/src
+
+comma := ,
 
 # $(call begin,what is done) and $(end) stand around each part and print how long it took.
 begin = @set -euo pipefail; printf '\n== %s: %s\n' '$@' '$(1)'; SECONDS=0
@@ -54,7 +57,8 @@ unpack = $(call begin,@octokit/$(1)@$(2)); rm -rf $(TOOLS)/new; mkdir -p $(TOOLS
 	tar -xzf $(TOOLS)/new/package.tgz -C $(TOOLS)/new/files --strip-components 1; \
 	mv $(TOOLS)/new/files '$@'; rm -r $(TOOLS)/new; $(end)
 
-.PHONY: build demo test check go cc curl debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus history openapi webhooks torture torture-once bench clean
+.PHONY: build demo test check go cc curl node debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus history openapi webhooks \
+	grafana dashboards dashboards-picture torture torture-once bench clean
 
 build: go ## the program, ./pushdoctor
 	$(call begin,go build -o pushdoctor ./cmd/collector); \
@@ -63,7 +67,7 @@ build: go ## the program, ./pushdoctor
 demo: build ## the service on sample history, until Ctrl-C; ONCE=1 for a summary of the history
 	./pushdoctor demo $(if $(ONCE),--once)
 
-test: check workflows rules samples ends scrape promtool prometheus history openapi webhooks torture-once ## everything; what CI runs
+test: check workflows rules samples ends scrape promtool prometheus history openapi webhooks grafana torture-once ## everything; what CI runs
 
 check: go lint tidy race fuzz ## before each commit
 
@@ -102,9 +106,17 @@ curl:
 		echo "make: no curl found; make test fetches GitHub's description of its API and payloads of its webhooks with it" >&2; exit 1; \
 	fi
 
+node:
+	@[[ $$(command -v node npm | wc -l) == 2 ]] && exit 0; \
+	if command -v apt-get >/dev/null && [[ $$(id -u) == 0 ]]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm; \
+	else \
+		echo 'make: no node and npm found; the dashboards are made with them: https://nodejs.org/' >&2; exit 1; \
+	fi
+
 # golangci-lint holds gofmt, vet and staticcheck: .golangci.yml says which and why.
 lint: go $(GOLANGCI_LINT)
-	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus,openapi,webhooks,torture ./...; $(end)
+	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus,openapi,webhooks,torture,grafana ./...; $(end)
 
 tidy: go
 	$(call begin,go mod tidy -diff); $(GO) mod tidy -diff; $(end)
@@ -190,6 +202,31 @@ torture: go $(if $(RACE),cc) ## 20 seeds of a program that is killed; SEED=7 pla
 
 torture-once: SEED := $(or $(SEED),5)
 torture-once: torture
+
+# Nothing of the packages is run at their installation. What npm lays down is what package-lock.json has, by digest.
+$(DASHBOARDS)/node_modules/.package-lock.json: $(DASHBOARDS)/package.json $(DASHBOARDS)/package-lock.json | node
+	$(call begin,npm ci in $(DASHBOARDS)); npm --prefix $(DASHBOARDS) ci --ignore-scripts --no-audit --no-fund --loglevel=error; touch '$@'; $(end)
+
+dashboards: $(DASHBOARDS)/node_modules/.package-lock.json ## the JSON in configs/grafana/dashboards, from configs/grafana/src
+	$(call begin,node $(DASHBOARDS)/gen.mjs); node $(DASHBOARDS)/gen.mjs; $(end)
+
+# The JSON is what the code gives, of Grafana's types; Prometheus reads each expression, the exporter has what is in it, and a real Prometheus answers it. The
+# tests in internal/promcheck are never taken from the cache: it does not see the files of another module change.
+grafana: go debian-prometheus $(DASHBOARDS)/node_modules/.package-lock.json
+	$(call begin,the dashboards against their code$(comma) their types and a Prometheus); \
+	new=$$(mktemp -d); trap 'rm -r "$$new"' EXIT; node $(DASHBOARDS)/gen.mjs "$$new"; \
+	diff -r "$$new" configs/grafana/dashboards || { \
+		echo 'make grafana: configs/grafana/dashboards is not what the code gives: run make dashboards' >&2; exit 1; }; \
+	npm --prefix $(DASHBOARDS) run --silent types; \
+	fmt=$$(gofmt -l internal/promcheck); [[ -z $$fmt ]] || { echo "make grafana: gofmt: $$fmt" >&2; exit 1; }; \
+	$(GO) -C internal/promcheck mod tidy -diff; $(GO) -C internal/promcheck vet .; $(GO) -C internal/promcheck test -count=1 .; \
+	$(GO) test -count=1 -timeout 5m -tags prometheus,grafana -run '^TestGrafana$$' ./cmd/collector | tee /dev/stderr | \
+	{ ! grep 'no tests to run' >/dev/null; }; $(end)
+
+dashboards-picture: go debian-prometheus node ## what the dashboards show of the data of make grafana, drawn into dashboards-picture/
+	$(call begin,pictures of the dashboards); mkdir -p dashboards-picture; \
+	PUSHDOCTOR_PICTURE='$(CURDIR)/dashboards-picture' $(GO) test -count=1 -timeout 5m -tags prometheus,grafana -run '^TestGrafana$$' ./cmd/collector; \
+	node $(DASHBOARDS)/picture.mjs dashboards-picture; $(end)
 
 bench: go ## BENCH=Parse for some of them
 	$(call begin,go test -bench '$(BENCH)'); $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...; $(end)

@@ -58,9 +58,9 @@ const collecting = [
     expr: `max by (repository) (pushdoctor_collect_lag_seconds${here}) and on (repository) topk(8, max by (repository) (max_over_time(pushdoctor_collect_lag_seconds${here}[$__range] @ end())) > 0)`,
   }),
   lib.lines({
-    title: 'Jobs that wait', unit: 'short', decimals: 0, legend: '{{repository}}', stacked: true, none: 'No repository is watched.',
+    title: 'Jobs that wait', unit: 'short', decimals: 0, legend: '{{repository}}', stacked: true, none: 'No job waited in this time.',
     description: 'Jobs that have ended and were not read, of the eight repositories with most of them in the time shown.',
-    expr: `sum by (repository) (pushdoctor_pending_jobs${here}) and on (repository) topk(8, sum by (repository) (max_over_time(pushdoctor_pending_jobs${here}[$__range] @ end())))`,
+    expr: `sum by (repository) (pushdoctor_pending_jobs${here}) and on (repository) topk(8, sum by (repository) (max_over_time(pushdoctor_pending_jobs${here}[$__range] @ end())) > 0)`,
   }),
   lib.lines({
     title: 'Time since the last collection', unit: 's', none: 'No poll went well yet.', thresholds: { 300: 'orange', 900: 'red' },

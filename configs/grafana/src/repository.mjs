@@ -5,6 +5,7 @@ const named = lib.selector(repository, 'workflow=~"$workflow"');
 const whole = lib.selector(repository); // of metrics that know no workflow
 const increase = (metric, range, ...more) => `increase(${metric}${lib.selector(repository, 'workflow=~"$workflow"', ...more)}[${range}])`;
 const result = (value, range) => `sum(${increase('pushdoctor_pushes_total', range, `result=~"${value}"`)})`;
+const runs = `sum by (workflow) (${increase('pushdoctor_runs_total', '$__range')})`;
 
 const now = [
   lib.one({
@@ -108,10 +109,11 @@ const all = [
     },
   }, [16, 9]),
   lib.rows({
-    title: 'Workflows', unit: 'short', none: 'No workflow with a name.',
+    title: 'Workflows', unit: 'short', none: 'No run ended in this time.',
     description: 'The workflows of this repository by file, with the name that GitHub shows, and the attempts of their runs that ended in the time shown.',
     exprs: {
-      A: `sum by (workflow) (${increase('pushdoctor_runs_total', '$__range')}) * on (workflow) group_left (name) topk by (workflow) (1, pushdoctor_workflow_info${named})`,
+      // After a start, a name is known from the workflow's next run on.
+      A: `${runs} * on (workflow) group_left (name) topk by (workflow) (1, pushdoctor_workflow_info${named}) or (${runs} unless on (workflow) pushdoctor_workflow_info${named})`,
     },
     columns: { workflow: { name: 'Workflow' }, name: { name: 'Name' }, A: { name: 'Runs', unit: 'short', decimals: 0, width: 80 } },
   }, [8, 9]),
