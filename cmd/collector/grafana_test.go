@@ -248,7 +248,7 @@ func interpolated(expr string, span, step time.Duration) string {
 		"$__rate_interval", fmt.Sprintf("%.0fs", rate.Seconds()),
 		"$__range", fmt.Sprintf("%.0fs", span.Seconds()),
 		`="$repository"`, `="octo-lab/api"`,
-		"$job", ".*", "$instance", ".*", "$repository", ".*", "$workflow", ".*",
+		"$job", ".*", "$instance", ".*", "$repositories", ".*", "$workflow", ".*",
 	).Replace(expr)
 }
 
@@ -296,10 +296,7 @@ func (p *scraper) rangeOf(t *testing.T, expr string, from, to time.Time, step ti
 }
 
 // scrapes writes what a Prometheus would have scraped.
-type scrapes struct {
-	w     *bufio.Writer
-	began time.Time
-}
+type scrapes struct{ w *bufio.Writer }
 
 // add writes a page of metrics as of now, with the labels that Prometheus gives them, and its own series of this scrape.
 func (s *scrapes) add(page string) {

@@ -119,6 +119,7 @@ func dashboards(t *testing.T) map[string]dashboard {
 // Red where a dashboard could not be told from another, could be edited in Grafana and lost, or lacks what goes with every panel's queries.
 func TestDashboards(t *testing.T) {
 	uids := map[string]string{}
+	many := map[string]bool{} // by variable: whether it may be All
 	for file, d := range dashboards(t) {
 		if prior, taken := uids[d.UID]; taken {
 			t.Errorf("%s: uid %q is that of %s", file, d.UID, prior)
@@ -139,6 +140,11 @@ func TestDashboards(t *testing.T) {
 			if v.Type == "query" && (v.Datasource == nil || *v.Datasource != ours) {
 				t.Errorf("%s: variable %s asks %v", file, v.Name, v.Datasource)
 			}
+			// Links hand variables over by name, and where there is no All, nothing would be found.
+			if all, met := many[v.Name]; met && all != v.IncludeAll {
+				t.Errorf("%s: variable %s may be All here or in another dashboard, not in both", file, v.Name)
+			}
+			many[v.Name] = v.IncludeAll
 			// History has no instance: All must be matched by nothing too.
 			if v.IncludeAll && v.AllValue != ".*" {
 				t.Errorf("%s: All of variable %s is %q", file, v.Name, v.AllValue)

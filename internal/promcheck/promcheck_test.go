@@ -14,7 +14,6 @@ import (
 	"github.com/akkospace/pushdoctor/exporter"
 	"github.com/akkospace/pushdoctor/store"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -132,7 +131,7 @@ func (known catalogue) within(node parser.Node, faults *[]string) map[string]boo
 			*faults = append(*faults, fmt.Sprintf("no metric %q", n.Name))
 			return has
 		}
-		for _, l := range append([]string{"job", "instance", labels.MetricName}, of...) {
+		for _, l := range append([]string{"job", "instance", "__name__"}, of...) {
 			has[l] = true
 		}
 		for _, m := range n.LabelMatchers {

@@ -1,7 +1,7 @@
 import * as lib from './lib.mjs';
 
-const named = lib.selector('repository=~"$repository"');
-const increase = (metric, range, ...more) => `increase(${metric}${lib.selector('repository=~"$repository"', ...more)}[${range}])`;
+const named = lib.selector('repository=~"$repositories"');
+const increase = (metric, range, ...more) => `increase(${metric}${lib.selector('repository=~"$repositories"', ...more)}[${range}])`;
 const result = (value, range) => `sum(${increase('pushdoctor_pushes_total', range, `result=~"${value}"`)})`;
 const by = ['repository', 'workflow', 'ref', 'registry', 'cause'].join(', ');
 const recovery = (by, range) => `sum by (${by}) (increase(pushdoctor_time_to_recovery_seconds_bucket${lib.selector()}[${range}]))`;
@@ -148,7 +148,8 @@ const recoveries = [
 export default lib.make({
   uid: 'pushdoctor-overview', title: 'pushdoctor: overview', from: 'now-7d', metric: 'pushdoctor_push_failures_total',
   description: 'Which pushes of container images are broken now, what fails most and why, and how long it takes to be good again.',
-  variables: [lib.many('repository', 'Repository', 'Repositories that pushdoctor watches.', 'label_values(pushdoctor_runs_total{job=~"$job", instance=~"$instance"}, repository)')],
+  // Not repository: the links between dashboards hand over variables, and there All is none.
+  variables: [lib.many('repositories', 'Repositories', 'Repositories that pushdoctor watches.', 'label_values(pushdoctor_runs_total{job=~"$job", instance=~"$instance"}, repository)')],
   annotations: [lib.incident],
   rows: [['Now', ...now], ['Failures over time', ...time], ['What fails most', ...most], ['Recovery', ...recoveries]],
 });
