@@ -108,7 +108,7 @@ func newTorture(t *testing.T, program string, seed uint64) *torture {
 	// A backfill ends its window by our clock: GitHub's stays behind it. Whole hours, as lists are asked for by them.
 	o.woken = time.Now().UTC().Truncate(time.Hour).Add(-5 * 24 * time.Hour)
 	o.fake = fakegithub.New(o.world.World, fakegithub.Options{
-		Token: testToken, Now: o.now, Faults: fakegithub.Faults{Rate: *tortureFaults, Seed: seed},
+		Token: testToken, Now: o.now, Grace: 50 * time.Millisecond, Faults: fakegithub.Faults{Rate: *tortureFaults, Seed: seed},
 	})
 	if err := o.fake.Start(); err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ type credential struct {
 	until                   time.Time // the end of it
 	turn                    int       // of Options.Secondary
 	told                    time.Time // until then the client knows that it must not ask
+	heard                   time.Time // since when
 	forgiven                int       // requests that may have been under way when it was told
 	inFlight                int
 	use                     Use
@@ -79,7 +80,7 @@ func (s *Server) arrive(c *credential, endpoint, method string) {
 		c.use.Violations++
 		s.violation("%d requests at once, %d are good manners", c.inFlight, s.o.InFlight)
 	}
-	if now.Before(c.told) {
+	if now.Before(c.told) && now.Sub(c.heard) >= s.o.Grace {
 		if c.forgiven > 0 {
 			c.forgiven--
 		} else {
@@ -130,7 +131,7 @@ func (s *Server) limited(c *credential, h http.Header, heard bool) *answer {
 // under way, or be made before it has read this. s.mu is held.
 func (s *Server) tell(c *credential, until time.Time) {
 	if until.After(c.told) {
-		c.told, c.forgiven = until, s.o.InFlight-1
+		c.told, c.heard, c.forgiven = until, s.o.Now(), s.o.InFlight-1
 	}
 }
 

@@ -26,6 +26,7 @@ type Options struct {
 	Secondary    []Refusal        // what the secondary limit says, in turn; nil: 403 for a minute, which it tells
 	Now          func() time.Time // nil: time.Now
 	Latency      time.Duration    // of each answer
+	Grace        time.Duration    // for so long the news of a limit may be on its way to a client that has to share its processor
 	Faults       Faults
 	ListLag      time.Duration // filtered lists of runs show what happened up to so long ago, each run after a time of its own
 	Shuffle      bool          // lists of runs have no order, though always the same one
