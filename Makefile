@@ -38,6 +38,8 @@ DASHBOARDS := configs/grafana/src
 
 comma := ,
 
+ALERTS  := configs/prometheus/rules
+
 # $(call begin,what is done) and $(end) stand around each part and print how long it took.
 begin = @set -euo pipefail; printf '\n== %s: %s\n' '$@' '$(1)'; SECONDS=0
 end   = printf -- '-- %s: %d s\n' '$@' "$$SECONDS"
@@ -57,7 +59,7 @@ unpack = $(call begin,@octokit/$(1)@$(2)); rm -rf $(TOOLS)/new; mkdir -p $(TOOLS
 	tar -xzf $(TOOLS)/new/package.tgz -C $(TOOLS)/new/files --strip-components 1; \
 	mv $(TOOLS)/new/files '$@'; rm -r $(TOOLS)/new; $(end)
 
-.PHONY: build demo test check go cc curl node debian-prometheus lint race fuzz tidy workflows rules samples ends scrape promtool prometheus history openapi webhooks \
+.PHONY: build demo test check go cc curl node debian-prometheus debian-alertmanager lint race fuzz tidy workflows rules samples ends scrape promtool prometheus alerts history openapi webhooks \
 	grafana dashboards dashboards-picture torture torture-once bench clean
 
 build: go ## the program, ./pushdoctor
@@ -67,7 +69,7 @@ build: go ## the program, ./pushdoctor
 demo: build ## the service on sample history, until Ctrl-C; ONCE=1 for a summary of the history
 	./pushdoctor demo $(if $(ONCE),--once)
 
-test: check workflows rules samples ends scrape promtool prometheus history openapi webhooks grafana torture-once ## everything; what CI runs
+test: check workflows rules samples ends scrape promtool prometheus alerts history openapi webhooks grafana torture-once ## everything; what CI runs
 
 check: go lint tidy race fuzz ## before each commit
 
@@ -98,6 +100,15 @@ debian-prometheus:
 		echo 'make: no prometheus and promtool found; make test scrapes the demo and loads history with them: https://prometheus.io/download/' >&2; exit 1; \
 	fi
 
+# Debian's and Ubuntu's package holds alertmanager, as prometheus-alertmanager, and amtool.
+debian-alertmanager:
+	@[[ $$(command -v prometheus-alertmanager amtool | wc -l) == 2 ]] && exit 0; \
+	if command -v apt-get >/dev/null && [[ $$(id -u) == 0 ]]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus-alertmanager; \
+	else \
+		echo 'make: no prometheus-alertmanager and amtool found; make test sends alerts by them: https://prometheus.io/download/' >&2; exit 1; \
+	fi
+
 curl:
 	@command -v curl >/dev/null && exit 0; \
 	if command -v apt-get >/dev/null && [[ $$(id -u) == 0 ]]; then \
@@ -116,7 +127,7 @@ node:
 
 # golangci-lint holds gofmt, vet and staticcheck: .golangci.yml says which and why.
 lint: go $(GOLANGCI_LINT)
-	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus,openapi,webhooks,torture,grafana ./...; $(end)
+	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus,openapi,webhooks,torture,grafana,alerts ./...; $(end)
 
 tidy: go
 	$(call begin,go mod tidy -diff); $(GO) mod tidy -diff; $(end)
@@ -180,6 +191,13 @@ prometheus: go debian-prometheus
 history: go debian-prometheus
 	$(call begin,go test -tags prometheus -run TestHistoryInPrometheus ./cmd/collector); \
 	$(GO) test -count=1 -timeout 2m -tags prometheus -run '^TestHistoryInPrometheus$$' ./cmd/collector | tee /dev/stderr | \
+
+# The rules and their tests, the example for Alertmanager, and then all of it: the service, Prometheus, Alertmanager, a message.
+alerts: go debian-prometheus debian-alertmanager
+	$(call begin,rules and their tests and a message by Alertmanager); \
+	promtool check rules --lint=all --lint-fatal $(ALERTS).yaml; promtool test rules $(ALERTS)_test.yaml; \
+	amtool check-config configs/alertmanager/alertmanager.yaml; \
+	$(GO) test -count=1 -timeout 2m -tags alerts,prometheus -run '^TestAlert' ./cmd/collector | tee /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
 # Each request of ours, and each answer of the fake GitHub, against GitHub's own description.

@@ -5,39 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/akkospace/pushdoctor"
-	"github.com/akkospace/pushdoctor/exporter"
-	"github.com/akkospace/pushdoctor/store"
 )
-
-// everything is a service to which all has happened that a metric tells of.
-func everything(t *testing.T) *service {
-	t.Helper()
-	s := newService(t, exporter.Options{})
-	s.watch(t, 1, "octo-lab/api")
-	cured := failure(429, pushdoctor.CauseRateLimited)
-	cured.Recovered = true
-	s.read(t, 1, "image.yml", time.Hour, findings(failure(403, pushdoctor.CausePermissionDenied), cured))
-	s.read(t, 1, "image.yml", time.Hour, on("main", findings(failure(403, pushdoctor.CausePermissionDenied))))
-	s.read(t, 1, "image.yml", 2*time.Hour, on("main", store.Reading{}, "ghcr.io/octo-lab/api:dev")) // a recovery
-	s.read(t, 1, "image.yml", time.Since(start), on("main", findings(failure(403, pushdoctor.CausePermissionDenied))))
-	if err := s.db.CountRuns(1, []pushdoctor.Run{{RepositoryID: 1, ID: 1, Attempt: 1, Conclusion: "failure", UpdatedAt: start}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.db.CountError("octo-lab/api", "not_found"); err != nil {
-		t.Fatal(err)
-	}
-	s.Workflow("octo-lab/api", "image.yml", "Build")
-	s.Collected("octo-lab/api", exporter.Collection{At: start, Oldest: start, Pending: 1})
-	s.Exchange("runs", 200, "token", "core", 5000, 4999, start, time.Second)
-	s.Diagnosed(time.Second)
-	s.now = time.Now().Add(birth)
-	return s
-}
 
 // metrics are all metrics that design.md promises, with their types and labels. What is exported under another name, as another kind or
 // with another label turns this red, and so does what is not exported, or not in this list.

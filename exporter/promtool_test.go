@@ -16,7 +16,6 @@ func TestPromtool(t *testing.T) {
 		t.Fatalf("%v; install the package prometheus", err)
 	}
 	s := everything(t)
-
 	var ours []string
 	for line := range strings.Lines(s.page(t, "")) {
 		if strings.Contains(line, "pushdoctor_") { // promhttp's own metrics have no say in this

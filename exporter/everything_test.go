@@ -1,0 +1,41 @@
+package exporter_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/akkospace/pushdoctor"
+	"github.com/akkospace/pushdoctor/exporter"
+	"github.com/akkospace/pushdoctor/store"
+)
+
+// everything returns a service in which each metric has a series, and each label that takes few values has all that
+// can come of a reading.
+func everything(t *testing.T) *service {
+	t.Helper()
+	s := newService(t, exporter.Options{})
+	s.watch(t, 1, "octo-lab/api")
+	cured := failure(429, pushdoctor.CauseRateLimited)
+	cured.Recovered = true
+	first := findings(failure(403, pushdoctor.CausePermissionDenied), cured)
+	first.Pushed = map[pushdoctor.Registry]int{pushdoctor.RegistryGHCR: 2}
+	s.read(t, 1, "image.yml", time.Hour, first)
+	s.read(t, 1, "image.yml", time.Hour, on("main", findings(failure(403, pushdoctor.CausePermissionDenied))))
+	s.read(t, 1, "image.yml", 2*time.Hour, on("main", store.Reading{}, "ghcr.io/octo-lab/api:dev")) // a recovery
+	s.read(t, 1, "image.yml", time.Since(start), on("main", findings(failure(0, pushdoctor.CausePermissionDenied))))
+	for _, r := range store.Results {
+		s.read(t, 1, "image.yml", time.Hour, store.Reading{Result: r})
+	}
+	if err := s.db.CountRuns(1, []pushdoctor.Run{{RepositoryID: 1, ID: 1, Attempt: 1, Conclusion: "failure", UpdatedAt: start}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.CountError("octo-lab/api", "not_found"); err != nil {
+		t.Fatal(err)
+	}
+	s.Workflow("octo-lab/api", "image.yml", "Build")
+	s.Collected("octo-lab/api", exporter.Collection{At: start, Oldest: start, Pending: 1})
+	s.Exchange("runs", 200, "token", "core", 5000, 4999, start, time.Second)
+	s.Diagnosed(time.Second)
+	s.now = time.Now().Add(birth)
+	return s
+}
