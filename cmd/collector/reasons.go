@@ -7,29 +7,32 @@ import (
 	"github.com/akkospace/pushdoctor/store"
 )
 
+// reasons are the labels of errors of collecting. The first that fits is the error's.
+var reasons = []struct {
+	err    error
+	reason string
+}{
+	{errArchived, "archived"},
+	{errDisabled, "disabled"},
+	{errTransferred, "transferred"},
+	{errRenamed, "renamed"},
+	{errRemoved, "removed"},
+	{errUnnamed, "unnamed"},
+	{actions.ErrSuspended, "suspended"},
+	{actions.ErrUnauthorized, "unauthorized"},
+	{actions.ErrForbidden, "forbidden"},
+	{actions.ErrActionsOff, "actions_off"},
+	{actions.ErrNotFound, "not_found"},
+	{actions.ErrNotJSON, "not_json"},
+	{actions.ErrRateLimited, "rate_limited"},
+	{actions.ErrTooManyRuns, "too_many_runs"},
+	{actions.ErrUnavailable, "unavailable"},
+	{errStore, "store"},
+}
+
 // reasonOf is the label of an error of collecting.
 func reasonOf(err error) string {
-	for _, r := range []struct {
-		err    error
-		reason string
-	}{
-		{errArchived, "archived"},
-		{errDisabled, "disabled"},
-		{errTransferred, "transferred"},
-		{errRenamed, "renamed"},
-		{errRemoved, "removed"},
-		{errUnnamed, "unnamed"},
-		{actions.ErrSuspended, "suspended"},
-		{actions.ErrUnauthorized, "unauthorized"},
-		{actions.ErrForbidden, "forbidden"},
-		{actions.ErrActionsOff, "actions_off"},
-		{actions.ErrNotFound, "not_found"},
-		{actions.ErrNotJSON, "not_json"},
-		{actions.ErrRateLimited, "rate_limited"},
-		{actions.ErrTooManyRuns, "too_many_runs"},
-		{actions.ErrUnavailable, "unavailable"},
-		{errStore, "store"},
-	} {
+	for _, r := range reasons {
 		if errors.Is(err, r.err) {
 			return r.reason
 		}
