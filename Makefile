@@ -1,5 +1,7 @@
 # All that a machine needs beforehand is Go 1.26, GNU make and bash; make test also needs a C compiler,
 # Prometheus, curl and Node.js with npm, which it installs itself where it may (root on Debian). The linters are built from
+
+# Prometheus, Alertmanager and curl, which it installs itself where it may (root on Debian). The linters are built from
 # the Go module proxy into .tools, and packages of npm are laid there, once for each version. Nothing here
 # is skipped: a part that cannot do its work fails and says why.
 

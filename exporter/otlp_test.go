@@ -68,7 +68,7 @@ func (s *service) push(t *testing.T, endpoint string, interval time.Duration, lo
 	}
 }
 
-func words(kvs []*common.KeyValue) string {
+func listed(kvs []*common.KeyValue) string {
 	var out []string
 	for _, kv := range kvs {
 		value := kv.GetValue().GetStringValue()
@@ -102,7 +102,7 @@ func TestOTLP(t *testing.T) {
 		t.Fatalf("%d pushes at the end, want 1\n%s", len(pushed), &log)
 	}
 	got := <-pushed
-	resource := words(got.GetResource().GetAttributes())
+	resource := listed(got.GetResource().GetAttributes())
 	if !strings.Contains(resource, "deployment.environment.name=test service.name=pushdoctor service.version=1.2.3") {
 		t.Errorf("resource %s", resource)
 	}
@@ -112,13 +112,13 @@ func TestOTLP(t *testing.T) {
 		data := m.GetSum().GetDataPoints()
 		data = append(data, m.GetGauge().GetDataPoints()...)
 		for _, p := range data {
-			points = append(points, fmt.Sprintf("%s{%s} %g", m.GetName(), words(p.GetAttributes()), p.GetAsDouble()))
+			points = append(points, fmt.Sprintf("%s{%s} %g", m.GetName(), listed(p.GetAttributes()), p.GetAsDouble()))
 		}
 		for _, p := range m.GetHistogram().GetDataPoints() {
-			points = append(points, fmt.Sprintf("%s{%s} %d", m.GetName(), words(p.GetAttributes()), p.GetCount()))
+			points = append(points, fmt.Sprintf("%s{%s} %d", m.GetName(), listed(p.GetAttributes()), p.GetCount()))
 		}
 		for _, p := range m.GetExponentialHistogram().GetDataPoints() {
-			points = append(points, fmt.Sprintf("%s{%s} %d", m.GetName(), words(p.GetAttributes()), p.GetCount()))
+			points = append(points, fmt.Sprintf("%s{%s} %d", m.GetName(), listed(p.GetAttributes()), p.GetCount()))
 		}
 	}
 	var want []string
