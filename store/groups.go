@@ -49,6 +49,7 @@ func (db *DB) staleSeconds() uint64 {
 type GroupQuery struct {
 	Now        time.Time // a group whose newest failure is too long ago is stale by then
 	Repository string    // owner/name, its present one, in any case; "" is all
+	ID         int64     // of the repository; 0 is all
 	State      pushdoctor.GroupState
 	Since      time.Time // closed ones were closed then or later
 }
@@ -67,7 +68,7 @@ func (db *DB) Groups(q GroupQuery) ([]pushdoctor.Group, error) {
 			if err != nil {
 				return err
 			}
-			if (q.Repository == "" || strings.EqualFold(q.Repository, g.Repository)) && (q.State == "" || q.State == g.State) &&
+			if (q.ID == 0 || q.ID == g.RepositoryID) && (q.Repository == "" || strings.EqualFold(q.Repository, g.Repository)) && (q.State == "" || q.State == g.State) &&
 				(g.State == pushdoctor.GroupOpen || !g.Closed.Before(q.Since)) {
 				out = append(out, g)
 			}
@@ -75,7 +76,17 @@ func (db *DB) Groups(q GroupQuery) ([]pushdoctor.Group, error) {
 		}
 		groups := tx.Bucket(bucketGroups)
 		if q.State == pushdoctor.GroupOpen {
-			return tx.Bucket(bucketOpen).ForEach(func(k, _ []byte) error { return take(groups.Get(k[8:])) })
+			var prefix []byte
+			if q.ID != 0 {
+				prefix = key(uint64(q.ID))
+			}
+			c := tx.Bucket(bucketOpen).Cursor()
+			for k, _ := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+				if err := take(groups.Get(k[8:])); err != nil {
+					return err
+				}
+			}
+			return nil
 		}
 		return groups.ForEach(func(_, v []byte) error { return take(v) })
 	})

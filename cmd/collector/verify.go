@@ -159,8 +159,8 @@ func (c *collector) openGroups(repo store.Repository) ([]pushdoctor.Group, error
 	if now.IsZero() {
 		now = c.now()
 	}
-	open, err := c.db.Groups(store.GroupQuery{Now: now, State: pushdoctor.GroupOpen})
-	return slices.DeleteFunc(open, func(g pushdoctor.Group) bool { return g.RepositoryID != repo.ID }), stored(err)
+	open, err := c.db.Groups(store.GroupQuery{Now: now, State: pushdoctor.GroupOpen, ID: repo.ID})
+	return open, stored(err)
 }
 
 // verifyJob goes through the runs that may close the groups of one job, in the order in which they ended.
