@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -22,9 +23,10 @@ type candidate struct {
 
 func flowOf(workflow, ref string) digest { return digestOf("%q %q", workflowLabel(workflow), ref) }
 
-// putCandidate keeps a run that was counted, if a group may be closed by it. Jobs of a failed run may have succeeded.
+// putCandidate keeps a run that was counted, if a group may be closed by it: jobs of a run that failed or was cancelled may have
+// succeeded.
 func putCandidate(tx *bbolt.Tx, repo int64, run pushdoctor.Run) error {
-	if run.Ref == "" || run.Conclusion != "success" && run.Conclusion != "failure" {
+	if run.Ref == "" || !slices.Contains([]string{"success", "failure", "cancelled", "timed_out"}, run.Conclusion) {
 		return nil
 	}
 	v, err := json.Marshal(candidate{run.WorkflowID, run.Branch, run.Event, run.HeadRepository, run.Conclusion})

@@ -100,9 +100,7 @@ func subjectOf(tx *bbolt.Tx, repository string) (subject, error) {
 	}
 	if id, err := strconv.ParseInt(repository, 10, 64); err == nil {
 		s.name = ""
-		if name, ok := names[id]; ok {
-			s.ids[id], s.name = true, name
-		}
+		s.ids[id], s.name = true, names[id] // what is queued may be of one that was never reached
 		for other, name := range names {
 			if other != id && strings.EqualFold(name, s.name) {
 				s.name = ""
@@ -148,6 +146,20 @@ var holdings = []struct {
 		return executed(s, tx.Bucket(bucketExecutions).Get(exec))
 	}, nil},
 	{"executions", bucketExecutions, func(s subject, _ *bbolt.Tx, _, v []byte) (bool, error) { return executed(s, v) }, nil},
+	{"looked-at runs", bucketLooked, func(s subject, tx *bbolt.Tx, k, _ []byte) (bool, error) {
+		c := tx.Bucket(bucketRuns).Cursor()
+		for id := range s.ids {
+			prefix := append(key(uint64(id)), k[16:24]...)
+			if at, _ := c.Seek(prefix); bytes.HasPrefix(at, prefix) {
+				return true, nil
+			}
+		}
+		at, v := tx.Bucket(bucketGroups).Cursor().Seek(k[:16]) // of a run that was not counted, whose scope is that of its groups
+		if !bytes.HasPrefix(at, k[:16]) {
+			return false, nil
+		}
+		return grouped(s, tx, at, v)
+	}, nil},
 	{"runs", bucketRuns, leads, nil},
 	{"pending logs", bucketPending, func(s subject, _ *bbolt.Tx, _, v []byte) (bool, error) {
 		var p pendingRow
@@ -156,13 +168,6 @@ var holdings = []struct {
 	}, func(tx *bbolt.Tx, k []byte) error {
 		return errors.Join(tx.Bucket(bucketPending).Delete(k), tx.Bucket(bucketPendingByJob).Delete(k[8:]))
 	}},
-	{"looked-at runs", bucketLooked, func(s subject, tx *bbolt.Tx, k, _ []byte) (bool, error) {
-		at, v := tx.Bucket(bucketGroups).Cursor().Seek(k[:16]) // a scope is that of its groups
-		if !bytes.HasPrefix(at, k[:16]) {
-			return false, nil
-		}
-		return grouped(s, tx, at, v)
-	}, nil},
 	{"groups", bucketGroups, grouped, func(tx *bbolt.Tx, k []byte) error {
 		var r groupRow
 		if err := decode(tx.Bucket(bucketGroups).Get(k), &r); err != nil {

@@ -97,8 +97,8 @@ func TestForget(t *testing.T) {
 	all := map[int64]string{7: "octo-lab/api", 8: "Octo-Lab/API", 9: "octo-lab/api-2"}
 	held := func(repositories, totals int) (all []store.Holding) {
 		for _, h := range []store.Holding{
-			{"findings", 1200}, {"pushes held against groups", 11}, {"jobs", 11}, {"executions", 11}, {"runs", 1}, {"pending logs", 2},
-			{"looked-at runs", 12}, {"groups", 1}, {"runs to look at", 1}, {"queued work", 1},
+			{"findings", 1200}, {"pushes held against groups", 11}, {"jobs", 11}, {"executions", 11}, {"looked-at runs", 12}, {"runs", 1},
+			{"pending logs", 2}, {"groups", 1}, {"runs to look at", 1}, {"queued work", 1},
 		} {
 			all = append(all, store.Holding{What: h.What, Rows: h.Rows * repositories})
 		}

@@ -458,7 +458,7 @@ func TestCandidates(t *testing.T) {
 		run(1, 10*h+time.Second, "failure", "image.yml", "main"), // its job was read
 		run(5, 14*h, "success", "image.yml", "main"), run(4, 13*h, "failure", "image.yml", "main"), run(3, 12*h, "success", "image.yml", "main"),
 		run(2, 9*h, "success", "image.yml", "main"), run(6, 12*h, "success", "release.yml", "main"), run(7, 12*h, "success", "image.yml", "dev"),
-		run(8, 12*h, "success", "image.yml", ""), run(9, 12*h, "cancelled", "image.yml", "main"), run(10, 12*h, "", "image.yml", "main"),
+		run(8, 12*h, "success", "image.yml", ""), run(9, 12*h, "skipped", "image.yml", "main"), run(11, 14*h, "cancelled", "image.yml", "main"), run(10, 12*h, "", "image.yml", "main"),
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -478,8 +478,8 @@ func TestCandidates(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
-	if got := ids(10); got != "3 4 5" {
-		t.Errorf("candidates: %s, want 3 4 5", got)
+	if got := ids(10); got != "3 4 5 11" {
+		t.Errorf("candidates: %s, want 3 4 5 11", got)
 	}
 	if got := ids(2); got != "3 4" {
 		t.Errorf("two candidates: %s, want 3 4", got)
@@ -496,14 +496,14 @@ func TestCandidates(t *testing.T) {
 	if err := db.Looked(groups[0], found[0]); err != nil {
 		t.Fatal(err)
 	}
-	if got := ids(10); got != "4 5" {
-		t.Errorf("candidates but for 3: %s, want 4 5", got)
+	if got := ids(10); got != "4 5 11" {
+		t.Errorf("candidates but for 3: %s, want 4 5 11", got)
 	}
 	if _, _, err := db.Prune(day.Add(13*h+staleAfter+1), 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := ids(10); got != "4 5" {
-		t.Errorf("candidates after Prune: %s, want 4 5", got)
+	if got := ids(10); got != "4 5 11" {
+		t.Errorf("candidates after Prune: %s, want 4 5 11", got)
 	}
 	if _, _, err := db.Prune(day.Add(14*h+staleAfter+time.Second), 0); err != nil {
 		t.Fatal(err)

@@ -650,6 +650,8 @@ func (c *collector) absent(job pushdoctor.Job, kind store.PendingKind, result st
 	}
 	due := time.Duration(0)
 	switch age := now.Sub(job.CompletedAt); {
+	case kind == store.PendingGone && age < wait:
+		due = wait - age
 	case age < wait:
 		// Soon at first, and the last time when wait is over.
 		due = min(max(age/2, 10*time.Second), wait-age)

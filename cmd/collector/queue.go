@@ -175,7 +175,9 @@ func (s *service) settle(ctx context.Context, w store.Work, err error) error {
 			reason = "not_admitted"
 		}
 	case errors.Is(err, actions.ErrNotFound):
-		drop = true
+		drop = age > missingFor // GitHub's API may lag behind what it tells
+	case errors.Is(err, actions.ErrRateLimited), errors.Is(err, actions.ErrUnauthorized):
+		wait, w.Tries = 10*time.Minute, 0 // once that is over, it is done soon
 	case errors.Is(err, actions.ErrForbidden):
 		wait = refusedFor
 	}

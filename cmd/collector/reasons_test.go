@@ -38,7 +38,7 @@ func TestLabelsOfMetricsPage(t *testing.T) {
 		want = append(want, r.reason)
 	}
 	for file, made := range map[string]*regexp.Regexp{
-		"collect.go": regexp.MustCompile(`c\.absent\(.*, "(\w+)"\)`),
+		"collect.go": regexp.MustCompile(`c\.absent\(.*, "(\w+)", tries\)`),
 		"queue.go":   regexp.MustCompile(`reason = "(\w+)"`),
 	} {
 		for _, m := range made.FindAllStringSubmatch(text(file), -1) {

@@ -105,6 +105,8 @@ type service struct {
 	queued   chan struct{} // holds an element once the webhook has told of work
 	relisted chan struct{} // and one once it has told of other repositories
 
+	late backlog
+
 	backfilling sync.Mutex // held while an order is carried out, and for good once run ends
 	recounting  sync.Mutex // held while history is told
 
@@ -113,11 +115,10 @@ type service struct {
 	estate    *estate
 	refused   map[string]bool // by credential: GitHub refused it when it was last asked
 	collected time.Time
-	faults    map[string]string     // by repository or pattern as configured: why it cannot be read
-	readers   map[int64]*collector  // by repository: who reads it
-	watching  map[int64]string      // by repository: under which name it is watched
-	named     map[string]*collector // by name in lower case: who is to read it
-	late      backlog
+	faults    map[string]string        // by repository or pattern as configured: why it cannot be read
+	readers   map[int64]*collector     // by repository: who reads it
+	watching  map[int64]string         // by repository: under which name it is watched
+	named     map[string]*collector    // by name in lower case: who is to read it
 	rests     map[*collector]time.Time // whose credential is refused: until then it asks nothing
 	down      time.Time                // until then nothing is read, since the store could not be written
 	breakOff  context.CancelCauseFunc  // ends the order that is being carried out; nil before the first

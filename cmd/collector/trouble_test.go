@@ -29,9 +29,13 @@ func TestOneRunThatCannotBeRead(t *testing.T) {
 		l.world.Rerun(well.ID, begin.Add(-time.Hour), failed("well"))
 		l.run(repoA, begin.Add(-20*time.Minute), failed("build"))
 		fresh := l.run(repoA, begin.Add(-10*time.Minute), failed("fresh and ill"))
-		l.run(repoA, begin.Add(10*time.Minute), fakegithub.Job{Job: pushdoctor.Job{Name: "build"}, Log: []byte(cleanLog)})
+		green := func(at time.Duration) int64 {
+			return l.run(repoA, begin.Add(at), fakegithub.Job{Job: pushdoctor.Job{Name: "build"}, Log: []byte(cleanLog)}).ID
+		}
+		first := green(10 * time.Minute)
+		green(40 * time.Minute)
 		l.detour = func(r *http.Request) *http.Response {
-			for _, run := range []int64{ill.ID, fresh.ID} {
+			for _, run := range []int64{ill.ID, fresh.ID, first} {
 				if strings.HasSuffix(r.URL.Path, fmt.Sprintf("/runs/%d/jobs", run)) {
 					return page(http.StatusBadGateway, "application/json", "{}")
 				}

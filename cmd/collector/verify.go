@@ -164,7 +164,8 @@ func (c *collector) openGroups(repo store.Repository) ([]pushdoctor.Group, error
 }
 
 // verifyJob goes through the runs that may close the groups of one job, in the order in which they ended.
-func (c *collector) verifyJob(ctx context.Context, repo store.Repository, j brokenJob) error {
+func (c *collector) verifyJob(ctx context.Context, repo store.Repository, j brokenJob) (errs error) {
+	failed := map[[2]int64]bool{}           // runs and attempts that could not be asked for now
 	for left := verifyRequests; left > 1; { // a listing, and a log at least
 		open, err := c.openGroups(repo)
 		if err != nil {
@@ -172,35 +173,40 @@ func (c *collector) verifyJob(ctx context.Context, repo store.Repository, j brok
 		}
 		open = slices.DeleteFunc(open, func(g pushdoctor.Group) bool { return j != (brokenJob{g.Workflow, g.Ref, g.Job}) })
 		if len(open) == 0 {
-			return nil
+			return errs
 		}
 		// The one whose newest failure is the oldest asks for all that the others ask for.
 		g := slices.MinFunc(open, func(a, b pushdoctor.Group) int { return a.Newest.Compare(b.Newest) })
-		runs, err := c.db.Candidates(g, 1)
+		runs, err := c.db.Candidates(g, len(failed)+1)
 		if err != nil {
 			return stored(err)
 		}
+		runs = slices.DeleteFunc(runs, func(r pushdoctor.Run) bool { return failed[[2]int64{r.ID, int64(r.Attempt)}] })
 		if len(runs) == 0 {
-			return nil
+			return errs
 		}
 		run := runs[0]
 		run.Repository = cmp.Or(repo.Name, run.Repository)
 		asked, waits, err := c.verifyRun(ctx, run, g, left)
-		if errors.Is(err, errBudget) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("verifying job %q: %w", j.job, err)
-		}
 		left -= asked
+		switch {
+		case errors.Is(err, errBudget):
+			return errs
+		case stops(err):
+			return err
+		case err != nil: // the next run may tell as well
+			failed[[2]int64{run.ID, int64(run.Attempt)}] = true
+			errs = errors.Join(errs, fmt.Errorf("verifying job %q: %w", j.job, err))
+			continue
+		}
 		if err := c.db.Looked(g, run); err != nil {
 			return stored(err)
 		}
 		if waits {
-			return nil // the log may be there by the next poll, and a later run need not be read then
+			return errs // the log may be there by the next poll, and a later run need not be read then
 		}
 	}
-	return nil
+	return errs
 }
 
 // errBudget marks a run of which the next poll reads the rest.

@@ -128,9 +128,15 @@ func (s *service) absent(ctx context.Context, config configs.Config, found surve
 				continue // nobody knows
 			}
 		}
-		err := s.state(r, why)
-		if err == nil && !errors.Is(why, actions.ErrSuspended) {
+		if r.State == reasonOf(why) {
+			continue // all was done when it came to that
+		}
+		var err error
+		if !errors.Is(why, actions.ErrSuspended) {
 			err = s.abandon(r, why)
+		}
+		if err == nil {
+			err = s.state(r, why)
 		}
 		if err != nil {
 			s.log.ErrorContext(ctx, "the store cannot be written", "err", err)
@@ -453,6 +459,7 @@ func standing(name string, info actions.RepositoryInfo) error {
 
 // A backlog is which logs are to be asked for again, by repository.
 type backlog struct {
+	mu sync.Mutex // guards what follows
 	at time.Time
 	by map[int64]waiting
 }
@@ -464,15 +471,15 @@ type waiting struct {
 
 // waiting returns what of a repository is to be asked for again, as of some seconds ago.
 func (s *service) waiting(ctx context.Context, id int64) waiting {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.late.mu.Lock() // and not s.mu: there may be ten thousand of them
+	defer s.late.mu.Unlock()
 	if now := time.Now(); now.Sub(s.late.at) > 5*time.Second {
 		pending, err := s.db.DuePending(now.AddDate(10, 0, 0), 0)
 		if err != nil {
 			s.log.ErrorContext(ctx, "the store cannot be read", "err", err)
 			return waiting{}
 		}
-		s.late = backlog{now, map[int64]waiting{}}
+		s.late.at, s.late.by = now, map[int64]waiting{}
 		for _, p := range pending {
 			w := s.late.by[p.Job.RepositoryID]
 			w.jobs++

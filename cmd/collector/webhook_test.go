@@ -477,7 +477,7 @@ func TestWebhookLater(t *testing.T) {
 		l.fake.SetToken("another")
 		s.deliver(run, job)
 		s.deliver(going, nil)
-		gone := run
+		gone := going
 		gone.ID = 1
 		s.deliver(gone, nil)
 		time.Sleep(time.Hour)
