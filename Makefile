@@ -62,7 +62,7 @@ unpack = $(call begin,@octokit/$(1)@$(2)); rm -rf $(TOOLS)/new; mkdir -p $(TOOLS
 	mv $(TOOLS)/new/files '$@'; rm -r $(TOOLS)/new; $(end)
 
 .PHONY: build demo test check go cc curl node debian-prometheus debian-alertmanager lint race fuzz tidy workflows rules samples ends scrape promtool prometheus alerts history openapi webhooks \
-	grafana dashboards dashboards-picture torture torture-once bench clean
+	grafana dashboards dashboards-picture torture torture-once quiet bench clean
 
 build: go ## the program, ./pushdoctor
 	$(call begin,go build -o pushdoctor ./cmd/collector); \
@@ -219,6 +219,12 @@ torture: go $(if $(RACE),cc) ## 20 seeds of a program that is killed; SEED=7 pla
 	$(GO) test -count=1 -timeout 60m -v -parallel 4 -tags torture -run '^TestTorture$$' ./cmd/collector \
 		-kills '$(KILLS)' -faults '$(FAULTS)' $(if $(SEED),-seed '$(SEED)') $(if $(RACE),-detect-races) | tee /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
+
+# The budget of a quiet week: TestQuiet of make test, fifty times as large. DAYS=1 takes a tenth of an hour.
+DAYS ?= 7
+quiet: go ## 300 quiet repositories, a week, a token that changes each hour
+	$(call begin,300 repositories$(comma) $(DAYS) days); \
+	$(GO) test -count=1 -timeout 3h -v -run '^TestQuiet$$' ./cmd/collector -quiet.repositories 300 -quiet.days $(DAYS) | grep -v level=; $(end)
 
 torture-once: SEED := $(or $(SEED),5)
 torture-once: torture

@@ -353,7 +353,7 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// How large TestQuiet is: 10 repositories and a day say the same as 300 and a week of `make quiet`, in a hundredth of the time.
+// How large TestQuiet is: 10 repositories and a day say the same as 300 and a week of `make quiet`, in a fraction of the time.
 var (
 	quietRepositories = flag.Int("quiet.repositories", 10, "repositories of TestQuiet")
 	quietDays         = flag.Int("quiet.days", 1, "days of TestQuiet")

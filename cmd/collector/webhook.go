@@ -29,9 +29,8 @@ const (
 	// Nobody has signed anything when a body is read. Those of runs and jobs have some 30 KB, and the largest ones, of other
 	// events, must not keep them out.
 	smallDelivery    = 1 << 20
-	smallAtOnce      = 16
 	largeAtOnce      = 1
-	maxConnections   = 256
+	maxConnections   = 128
 	maxSecretFile    = 16 << 10
 	maxSecrets       = 10 // each costs a digest of the body
 	minSecret        = 8  // characters; GitHub's advice is a random text of many more
@@ -49,8 +48,8 @@ type receiver struct {
 	count    func(event string, result exporter.DeliveryResult)
 	log      *slog.Logger
 
-	small, large chan struct{}  // a delivery is being answered for each element
-	keeping      sync.WaitGroup // of calls of enqueue
+	large   chan struct{}  // a large delivery is being read for each element
+	keeping sync.WaitGroup // of calls of enqueue
 }
 
 // newReceiver reads the secrets and listens.
@@ -82,7 +81,6 @@ func (s *service) newReceiver() (*receiver, error) {
 		relist: func() { tell(s.relisted) },
 		count:  s.exporter.Delivered,
 		log:    s.log,
-		small:  make(chan struct{}, smallAtOnce),
 		large:  make(chan struct{}, largeAtOnce),
 	}, nil
 }
@@ -242,16 +240,16 @@ func (r *receiver) receive(ctx context.Context, w http.ResponseWriter, req *http
 	if req.ContentLength > maxDelivery {
 		return unsigned(http.StatusRequestEntityTooLarge, exporter.DeliveryTooLarge, "a delivery has at most 25 MB")
 	}
-	slots := r.large
-	if n := req.ContentLength; n >= 0 && n <= smallDelivery {
-		slots = r.small
+	// A small one waits for nobody: what they take together is bounded by the number of connections.
+	free := func() {}
+	if n := req.ContentLength; n < 0 || n > smallDelivery {
+		select {
+		case r.large <- struct{}{}:
+			free = sync.OnceFunc(func() { <-r.large })
+		case <-ctx.Done():
+			return unsigned(http.StatusServiceUnavailable, exporter.DeliveryFailed, "too many deliveries at once")
+		}
 	}
-	select {
-	case slots <- struct{}{}:
-	case <-ctx.Done():
-		return unsigned(http.StatusServiceUnavailable, exporter.DeliveryFailed, "too many deliveries at once")
-	}
-	free := sync.OnceFunc(func() { <-slots })
 	defer free()
 	var buf bytes.Buffer
 	if _, err := buf.ReadFrom(http.MaxBytesReader(w, req.Body, maxDelivery)); err != nil {
