@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,7 @@ func (s *service) unknown(ctx context.Context, patterns []string, faults map[str
 // absent notes of the repositories that the store knows and nobody watches why that is so.
 func (s *service) absent(ctx context.Context, config configs.Config, found survey) {
 	for _, i := range found.idle {
-		if err := s.state(store.Repository{ID: i.ID, Name: i.Name}, i.err); err != nil {
+		if err := s.putState(store.Repository{ID: i.ID, Name: i.Name}, i.err); err != nil {
 			s.log.ErrorContext(ctx, "the store cannot be written", "err", err)
 		}
 	}
@@ -136,7 +137,7 @@ func (s *service) absent(ctx context.Context, config configs.Config, found surve
 			err = s.abandon(r, why)
 		}
 		if err == nil {
-			err = s.state(r, why)
+			err = s.putState(r, why)
 		}
 		if err != nil {
 			s.log.ErrorContext(ctx, "the store cannot be written", "err", err)
@@ -221,8 +222,8 @@ func admits(patterns []string, name string) bool {
 	return admitted
 }
 
-// state notes in the store how the collecting of a repository fares; nil: well.
-func (s *service) state(r store.Repository, err error) error {
+// putState notes in the store how the collecting of a repository fares; nil: well.
+func (s *service) putState(r store.Repository, err error) error {
 	known, ok, e := s.db.Repository(r.ID)
 	if e != nil {
 		return e
@@ -250,49 +251,57 @@ const (
 	storeAgain = 10 * time.Second
 )
 
+// A watcher polls one repository, and tells how that goes.
+type watcher struct {
+	*service
+	plot
+	watch
+
+	interval time.Duration
+	label    string // of its series: the name that GitHub tells, once it has
+	failed   int    // polls in a row
+	said     string // to the log: what to do about the poll before
+}
+
 // watch polls a repository in the configured interval until ctx ends.
 func (s *service) watch(ctx context.Context, p plot, config configs.Collect) {
-	w := &watch{name: p.name}
-	w.claim = func(id int64) error { return s.claim(p, w.info.ID, id) }
-	interval := time.Duration(config.Interval)
-	said, label, failed := "", p.name, 0
-	s.exporter.Collected(label, exporter.Collection{Since: time.Now(), Due: time.Now().Add(2 * interval)})
+	w := &watcher{service: s, plot: p, watch: watch{name: p.name}, interval: time.Duration(config.Interval), label: p.name}
+	w.watch.claim = func(id int64) error { return s.claim(p, w.info.ID, id) }
+	s.exporter.Collected(w.label, exporter.Collection{Since: time.Now(), Due: time.Now().Add(2 * w.interval)})
 	defer func() {
-		s.exporter.Dropped(label)
+		s.exporter.Dropped(w.label)
 		s.fault(p.name, nil)
 		s.release(p, w.info.ID)
 	}()
-	for {
-		if sleep(ctx, s.storeDown()) != nil || s.allowed(ctx, p.by) != nil {
-			return
-		}
-		done, err := p.by.poll(ctx, w)
+	for sleep(ctx, s.storeDown()) == nil && s.allowed(ctx, p.by) == nil {
+		done, err := p.by.poll(ctx, &w.watch)
 		if ctx.Err() != nil {
 			return
 		}
 		s.refusal(p.by, err)
-		if w.info.Name != "" && w.info.Name != label {
-			s.exporter.Dropped(label) // the series carry the name that GitHub tells
-			label = w.info.Name
+		if w.failed++; err == nil {
+			w.failed = 0
 		}
-		wait := interval
-		if failed++; err == nil {
-			failed = 0
-		}
-		switch {
-		case errors.Is(err, errTaken):
-			wait = refresh
-		case lasting(err): // each such answer costs quota
-			wait = max(interval, min(refresh, interval<<min(failed-1, 10)))
-		case err == nil && w.info.Archived:
-			wait = max(interval, archivedInterval)
-		}
-		said = s.note(ctx, p.name, label, w.info, done, err, wait, said)
+		wait := w.wait(err)
+		w.tell(ctx, done, err, wait)
 		// Not all at once: a tenth of the interval, earlier or later.
 		if sleep(ctx, wait+time.Duration((rand.Float64()-0.5)*0.2*float64(wait))) != nil {
 			return
 		}
 	}
+}
+
+// wait returns when the repository is polled again after a poll that ended so.
+func (w *watcher) wait(err error) time.Duration {
+	switch {
+	case errors.Is(err, errTaken):
+		return refresh
+	case lasting(err): // each such answer costs quota
+		return max(w.interval, min(refresh, w.interval<<min(w.failed-1, 10)))
+	case err == nil && w.info.Archived:
+		return max(w.interval, archivedInterval)
+	}
+	return w.interval
 }
 
 // lasting reports whether an error of a poll is of the kind that somebody has to mend.
@@ -398,48 +407,55 @@ func (s *service) storeFailed() (news bool) {
 	return news
 }
 
-// note tells what a poll came to: metrics, the page, the log. said is the advice of the poll before, and it returns that of this one.
-func (s *service) note(ctx context.Context, name, label string, info actions.RepositoryInfo, done progress, err error, interval time.Duration, said string) string {
+// tell tells what a poll came to: metrics, the page, the log, the store.
+func (w *watcher) tell(ctx context.Context, done progress, err error, wait time.Duration) {
 	now := time.Now()
-	s.fault(name, err)
-	c := exporter.Collection{Due: now.Add(2 * interval)}
-	reason := ""
+	if w.info.Name != "" && w.info.Name != w.label || errors.Is(err, errTaken) {
+		w.exporter.Dropped(w.label)
+	}
+	w.label = cmp.Or(w.info.Name, w.label)
+	w.fault(w.plot.name, err)
+	c := exporter.Collection{Due: now.Add(2 * wait)}
+	advised := ""
 	switch {
 	case errors.Is(err, errStore):
-		reason = advice(err)
-		if s.storeFailed() {
-			s.log.ErrorContext(ctx, "collecting stops until the store can be written", "err", err, "advice", reason)
+		advised = advice(err)
+		if w.storeFailed() {
+			w.log.ErrorContext(ctx, "collecting stops until the store can be written", "err", err, "advice", advised)
 		}
 	case err != nil:
-		reason = advice(err)
-		if e := s.db.CountError(label, reasonOf(err)); e != nil {
-			s.log.ErrorContext(ctx, "an error could not be counted", "err", e)
+		advised = advice(err)
+		if e := w.db.CountError(w.label, reasonOf(err)); e != nil {
+			w.log.ErrorContext(ctx, "an error could not be counted", "err", e)
 		}
-		if reason != said {
-			s.log.ErrorContext(ctx, "a repository could not be read", "repository", name, "err", err, "advice", reason)
+		if advised != w.said {
+			w.log.ErrorContext(ctx, "a repository could not be read", "repository", w.plot.name, "err", err, "advice", advised)
 		}
 	default:
-		if said != "" {
-			s.log.InfoContext(ctx, "the repository can be read again", "repository", name)
+		if w.said != "" {
+			w.log.InfoContext(ctx, "the repository can be read again", "repository", w.plot.name)
 		}
 		if done.jobs > 0 {
-			s.log.InfoContext(ctx, "collected", "repository", name, "runs", done.runs, "logs", done.jobs)
+			w.log.InfoContext(ctx, "collected", "repository", w.plot.name, "runs", done.runs, "logs", done.jobs)
 		}
 		c.At = now
-		s.mu.Lock()
-		s.collected = now
-		s.mu.Unlock()
-		err = standing(name, info)
+		w.mu.Lock()
+		w.collected = now
+		w.mu.Unlock()
+		err = standing(w.plot.name, w.info)
 	}
-	if info.ID != 0 && !errors.Is(err, errStore) {
-		if e := s.state(store.Repository{ID: info.ID, Name: info.Name}, err); e != nil && s.storeFailed() {
-			s.log.ErrorContext(ctx, "collecting stops until the store can be written", "err", e)
+	w.said = advised
+	if w.info.ID != 0 && !errors.Is(err, errStore) {
+		if e := w.putState(store.Repository{ID: w.info.ID, Name: w.info.Name}, err); e != nil && w.storeFailed() {
+			w.log.ErrorContext(ctx, "collecting stops until the store can be written", "err", e)
 		}
 	}
-	waiting := s.waiting(ctx, info.ID)
+	if errors.Is(err, errTaken) {
+		return // the other watch tells of it
+	}
+	waiting := w.waiting(ctx, w.info.ID)
 	c.Pending, c.Oldest = waiting.jobs, earlier(done.failed, waiting.oldest)
-	s.exporter.Collected(label, c)
-	return reason
+	w.exporter.Collected(w.label, c)
 }
 
 // standing says what is to be known of a repository that is read well, nil if it is as the configuration has it.
