@@ -186,38 +186,39 @@ promtool: go debian-prometheus
 
 prometheus: go debian-prometheus
 	$(call begin,go test -tags prometheus ./cmd/collector); \
-	$(GO) test -count=1 -timeout 2m -tags prometheus -run '^TestPrometheus$$' ./cmd/collector | tee /dev/stderr | \
+	$(GO) test -count=1 -timeout 2m -tags prometheus -run '^TestPrometheus$$' ./cmd/collector | tee -a /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
 # What backfill --openmetrics writes, loaded into a Prometheus and compared with the store.
 history: go debian-prometheus
 	$(call begin,go test -tags prometheus -run TestHistoryInPrometheus ./cmd/collector); \
-	$(GO) test -count=1 -timeout 2m -tags prometheus -run '^TestHistoryInPrometheus$$' ./cmd/collector | tee /dev/stderr | \
+	$(GO) test -count=1 -timeout 2m -tags prometheus -run '^TestHistoryInPrometheus$$' ./cmd/collector | tee -a /dev/stderr | \
+	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
 # The rules and their tests, the example for Alertmanager, and then all of it: the service, Prometheus, Alertmanager, a message.
 alerts: go debian-prometheus debian-alertmanager
 	$(call begin,rules and their tests and a message by Alertmanager); \
 	promtool check rules --lint=all --lint-fatal $(ALERTS).yaml; promtool test rules $(ALERTS)_test.yaml; \
 	amtool check-config configs/alertmanager/alertmanager.yaml; \
-	$(GO) test -count=1 -timeout 2m -tags alerts,prometheus -run '^TestAlert' ./cmd/collector | tee /dev/stderr | \
+	$(GO) test -count=1 -timeout 2m -tags alerts,prometheus -run '^TestAlert' ./cmd/collector | tee -a /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
 # Each request of ours, and each answer of the fake GitHub, against GitHub's own description.
 openapi: go $(OPENAPI)
 	$(call begin,go test -tags openapi ./internal/fakegithub); \
-	PUSHDOCTOR_OPENAPI='$(CURDIR)/$(OPENAPI)/generated/api.github.com.json' $(GO) test -count=1 -tags openapi -run '^TestOpenAPI' ./internal/fakegithub | tee /dev/stderr | \
+	PUSHDOCTOR_OPENAPI='$(CURDIR)/$(OPENAPI)/generated/api.github.com.json' $(GO) test -count=1 -tags openapi -run '^TestOpenAPI' ./internal/fakegithub | tee -a /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
 webhooks: go $(WEBHOOK_EXAMPLES)
 	$(call begin,go test -tags webhooks ./cmd/collector); \
 	PUSHDOCTOR_WEBHOOK_EXAMPLES='$(CURDIR)/$(WEBHOOK_EXAMPLES)' $(GO) test -count=1 -tags webhooks -v -run '^TestWebhookExamples$$' ./cmd/collector | \
-	tee /dev/stderr | { ! grep 'no tests to run' >/dev/null; }; $(end)
+	tee -a /dev/stderr | { ! grep 'no tests to run' >/dev/null; }; $(end)
 
 # Each seed runs the program itself against a fake GitHub for about a minute, and mostly waits.
 torture: go $(if $(RACE),cc) ## 20 seeds of a program that is killed; SEED=7 plays one again, KILLS=15 and FAULTS=0.1 for other ones, RACE=1
 	$(call begin,$(if $(SEED),seed $(SEED),20 seeds)$(comma) $(KILLS) kills each$(comma) a share of $(FAULTS) of all requests struck); \
 	$(GO) test -count=1 -timeout 60m -v -parallel 4 -tags torture -run '^TestTorture$$' ./cmd/collector \
-		-kills '$(KILLS)' -faults '$(FAULTS)' $(if $(SEED),-seed '$(SEED)') $(if $(RACE),-detect-races) | tee /dev/stderr | \
+		-kills '$(KILLS)' -faults '$(FAULTS)' $(if $(SEED),-seed '$(SEED)') $(if $(RACE),-detect-races) | tee -a /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
 # The budget of a quiet week: TestQuiet of make test, fifty times as large. DAYS=1 takes a tenth of an hour.
@@ -245,7 +246,7 @@ grafana: go debian-prometheus $(DASHBOARDS)/node_modules/.package-lock.json
 		echo 'make grafana: configs/grafana/dashboards is not what the code gives: run make dashboards' >&2; exit 1; }; \
 	npm --prefix $(DASHBOARDS) run --silent types; \
 	$(GO) -C internal/promcheck mod tidy -diff; $(GO) -C internal/promcheck test -count=1 .; \
-	$(GO) test -count=1 -timeout 5m -tags prometheus,grafana -run '^TestGrafana$$' ./cmd/collector | tee /dev/stderr | \
+	$(GO) test -count=1 -timeout 5m -tags prometheus,grafana -run '^TestGrafana$$' ./cmd/collector | tee -a /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
 dashboards-picture: go debian-prometheus node ## what the dashboards show of the data of make grafana, drawn into dashboards-picture/
