@@ -497,7 +497,7 @@ func TestOrders(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inLab(t, fakegithub.Options{Latency: 30 * time.Millisecond, Faults: fakegithub.Faults{Rate: 0.03, Seed: 5}}, func(t *testing.T, l *lab) {
-				populate(t, l.world, 36, begin, rand.New(rand.NewPCG(3, 1)))
+				populate(t, l.world, 36/min(raced, 2), begin, rand.New(rand.NewPCG(3, 1)))
 				l.config.Repositories = l.world.Repositories()
 				l.config.Collect.MaxLog = 100_000
 				l.config.Collect.Interval = model.Duration(15 * time.Minute)

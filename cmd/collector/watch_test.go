@@ -196,7 +196,7 @@ func TestSweepAgain(t *testing.T) {
 // One of 10,000 runs within an hour that is not found turns this red: by a service whose polls see them appear, and by a
 // backfill, GitHub listing no more than 1,000 of a window.
 func TestManyRuns(t *testing.T) {
-	const runs = 10_000
+	const runs = 10_000 / raced
 	fill := func(l *lab) (want float64) {
 		for i := range runs {
 			j := fakegithub.Job{}
@@ -376,7 +376,7 @@ func TestQuiet(t *testing.T) {
 		}
 		id := l.world.Install(fakegithub.Installation{Account: "octo-lab", All: true, Limit: 15_000})
 		s := l.serve()
-		time.Sleep(time.Duration(*quietDays) * 24 * time.Hour)
+		time.Sleep(time.Duration(*quietDays) * 24 * time.Hour / raced)
 		use := l.fake.Stats().Credentials[fmt.Sprintf("installation %d", id)]
 		s.stop()
 		asked := 0
@@ -393,7 +393,7 @@ func TestQuiet(t *testing.T) {
 		if use.Peak > 450 {
 			t.Errorf("%d requests within a minute, 450 are allowed", use.Peak)
 		}
-		if polls := *quietRepositories * *quietDays * 24 * 60; asked < polls*9/10 {
+		if polls := *quietRepositories * *quietDays * 24 * 60 / raced; asked < polls*9/10 {
 			t.Errorf("%d requests: the repositories were not polled each minute", asked)
 		}
 		if n := l.read().total("runs{"); n != float64(2**quietRepositories) {
