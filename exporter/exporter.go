@@ -37,6 +37,7 @@ type Exporter struct {
 	rateRemaining   *prometheus.GaugeVec
 	rateReset       *prometheus.GaugeVec
 	credentialValid *prometheus.GaugeVec
+	renewed         *prometheus.CounterVec
 	diagnose        prometheus.Histogram
 	reloadOK        prometheus.Gauge
 	reloadTime      prometheus.Gauge
@@ -101,6 +102,10 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 			Name: "pushdoctor_github_credential_valid",
 			Help: "1 while GitHub accepts the credential, 0 once it answered 401.",
 		}, []string{"credential"}),
+		renewed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pushdoctor_github_renewed_requests_total",
+			Help: "Requests that cost quota since the token was another one than that of the answer that was kept.",
+		}, []string{"credential"}),
 		diagnose: prometheus.NewHistogram(histogram(
 			"pushdoctor_diagnose_duration_seconds",
 			"How long one job's log took to fetch, parse and classify.",
@@ -134,7 +139,7 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 		Help: "Size of the store's file.",
 	}, func() float64 { return float64(db.Size()) })
 
-	r.MustRegister(e.requests, e.requestDuration, e.rateLimit, e.rateRemaining, e.rateReset, e.credentialValid,
+	r.MustRegister(e.requests, e.requestDuration, e.rateLimit, e.rateRemaining, e.rateReset, e.credentialValid, e.renewed,
 		e.diagnose, e.reloadOK, e.reloadTime, build, size, causes(), e.deliveries, newQueue(db), e.state)
 	return e
 }
@@ -165,6 +170,7 @@ func (e *Exporter) Exchange(endpoint string, code int, credential, resource stri
 	if credential == "" {
 		return
 	}
+	e.renewed.WithLabelValues(credential) // at 0 from the credential's first request on
 	switch {
 	case code == http.StatusUnauthorized:
 		e.credentialValid.WithLabelValues(credential).Set(0)
@@ -179,6 +185,10 @@ func (e *Exporter) Exchange(endpoint string, code int, credential, resource stri
 	e.rateRemaining.WithLabelValues(credential, resource).Set(float64(remaining))
 	e.rateReset.WithLabelValues(credential, resource).Set(seconds(reset))
 }
+
+// Renewed counts a request that GitHub answered anew, at the cost of quota, since ETags belong to a token and the credential had
+// another one by then.
+func (e *Exporter) Renewed(credential string) { e.renewed.WithLabelValues(label(credential)).Inc() }
 
 // Diagnosed notes that the log of one job was fetched, parsed and classified in d.
 func (e *Exporter) Diagnosed(d time.Duration) { e.diagnose.Observe(d.Seconds()) }

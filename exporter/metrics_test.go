@@ -23,6 +23,7 @@ var metrics = []string{
 	"pushdoctor_github_rate_limit_limit GAUGE credential resource",
 	"pushdoctor_github_rate_limit_remaining GAUGE credential resource",
 	"pushdoctor_github_rate_limit_reset_timestamp_seconds GAUGE credential resource",
+	"pushdoctor_github_renewed_requests_total COUNTER credential",
 	"pushdoctor_github_request_duration_seconds HISTOGRAM code endpoint",
 	"pushdoctor_github_requests_total COUNTER code endpoint",
 	"pushdoctor_jobs_read_total COUNTER repository result",

@@ -199,6 +199,9 @@ func (s *service) newEstate(config configs.Config, before *estate) (*estate, err
 
 func (s *service) observe(x actions.Exchange) {
 	s.exporter.Exchange(x.Endpoint, x.Code, x.Credential, x.Resource, x.Limit, x.Remaining, x.Reset, x.Duration)
+	if x.Renewed {
+		s.exporter.Renewed(x.Credential)
+	}
 	if x.Credential == "" || x.Code == 0 {
 		return
 	}

@@ -378,6 +378,9 @@ func TestQuiet(t *testing.T) {
 		s := l.serve()
 		time.Sleep(time.Duration(*quietDays) * 24 * time.Hour / min(raced, 2))
 		use := l.fake.Stats().Credentials[fmt.Sprintf("installation %d", id)]
+		if n := s.metric(`pushdoctor_github_renewed_requests_total{credential="app/octo-lab"}`); n == "" || n == "0" {
+			t.Errorf("%q requests are said to cost quota by the token's renewal", n)
+		}
 		s.stop()
 		asked := 0
 		for endpoint, n := range use.Requests {
