@@ -18,7 +18,6 @@ type Options struct {
 	Store   *store.DB
 	Metrics http.Handler  // serves /metrics
 	Status  func() Status // nil: a service that never tells of itself
-	Ready   func() bool   // nil: always; nothing about GitHub belongs in it
 	Version string        // of the program; shown at the foot of each page
 	Now     func() time.Time
 	Log     *slog.Logger // nil: slog.Default
@@ -91,10 +90,6 @@ func (h *handler) healthy(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (h *handler) ready(w http.ResponseWriter, _ *http.Request) {
-	if h.Ready != nil && !h.Ready() {
-		plain(w, http.StatusServiceUnavailable, "pushdoctor is not ready.\n")
-		return
-	}
 	plain(w, http.StatusOK, "pushdoctor is ready.\n")
 }
 

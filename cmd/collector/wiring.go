@@ -78,7 +78,7 @@ func (p *program) clientOptions(c configs.Config) (actions.Options, error) {
 		}
 	}
 	if c.GitHub.CAFile != "" {
-		o.Transport, err = trusting(c.GitHub.CAFile)
+		o.Transport, err = trusting(c.GitHub.CAFile, c.Collect.Workers)
 	}
 	return o, err
 }
@@ -107,8 +107,9 @@ func (p *program) clock() func() time.Time {
 	return p.now
 }
 
-// trusting returns a transport that trusts the authorities in a file besides those of the system.
-func trusting(file string) (http.RoundTripper, error) {
+// trusting returns a transport that trusts the authorities in a file besides those of the system, and keeps so many connections to
+// a host.
+func trusting(file string, connections int) (http.RoundTripper, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("github.ca_file: %w", err)
@@ -121,6 +122,7 @@ func trusting(file string) (http.RoundTripper, error) {
 		return nil, fmt.Errorf("github.ca_file: %s holds no certificate (PEM)", file)
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = connections // http's own are two, and each further request would begin with a handshake
 	t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	return t, nil
 }
