@@ -1,9 +1,6 @@
-# All that a machine needs beforehand is Go 1.26, GNU make and bash; make test also needs a C compiler,
-# Prometheus, curl and Node.js with npm, which it installs itself where it may (root on Debian). The linters are built from
-
-# Prometheus, Alertmanager and curl, which it installs itself where it may (root on Debian). The linters are built from
-# the Go module proxy into .tools, and packages of npm are laid there, once for each version. Nothing here
-# is skipped: a part that cannot do its work fails and says why.
+# All that a machine needs beforehand is Go 1.26, GNU make and bash. make test also needs a C compiler, Prometheus, Alertmanager, curl and
+# Node.js with npm, which it installs itself where it may (root on Debian). The linters are built from the Go module proxy into .tools, and
+# packages of npm are laid there, once for each version. Nothing here is skipped: a part that cannot do its work fails and says why.
 
 SHELL  := bash
 comma  := ,
@@ -36,11 +33,8 @@ WEBHOOK_EXAMPLES := $(TOOLS)/webhooks-examples-$(WEBHOOK_EXAMPLES_VERSION)
 SAMPLES := $(sort $(wildcard samples/*.log))
 RULES   := configs/rules.yaml
 SCRAPE  := configs/prometheus/scrape.yaml
-DASHBOARDS := configs/grafana/src
-
-comma := ,
-
 ALERTS  := configs/prometheus/rules
+DASHBOARDS := configs/grafana/src
 
 # $(call begin,what is done) and $(end) stand around each part and print how long it took.
 begin = @set -euo pipefail; printf '\n== %s: %s\n' '$@' '$(1)'; SECONDS=0
@@ -61,7 +55,7 @@ unpack = $(call begin,@octokit/$(1)@$(2)); rm -rf $(TOOLS)/new; mkdir -p $(TOOLS
 	tar -xzf $(TOOLS)/new/package.tgz -C $(TOOLS)/new/files --strip-components 1; \
 	mv $(TOOLS)/new/files '$@'; rm -r $(TOOLS)/new; $(end)
 
-.PHONY: build demo test check go cc curl node debian-prometheus debian-alertmanager lint race fuzz tidy workflows rules samples ends scrape promtool prometheus alerts history openapi webhooks \
+.PHONY: build demo test check go cc curl node debian-prometheus debian-alertmanager lint race fuzz tidy workflows rules samples ends scrape promtool expressions prometheus alerts history openapi webhooks \
 	grafana dashboards dashboards-picture torture torture-once quiet bench clean
 
 build: go ## the program, ./pushdoctor
@@ -71,7 +65,7 @@ build: go ## the program, ./pushdoctor
 demo: build ## the service on sample history, until Ctrl-C; ONCE=1 for a summary of the history
 	./pushdoctor demo $(if $(ONCE),--once)
 
-test: check workflows rules samples ends scrape promtool prometheus alerts history openapi webhooks grafana torture-once ## everything; what CI runs
+test: check workflows rules samples ends scrape promtool expressions prometheus alerts history openapi webhooks grafana torture-once ## everything; what CI runs
 
 check: go lint tidy race fuzz ## before each commit
 
@@ -237,15 +231,19 @@ $(DASHBOARDS)/node_modules/.package-lock.json: $(DASHBOARDS)/package.json $(DASH
 dashboards: $(DASHBOARDS)/node_modules/.package-lock.json ## the JSON in configs/grafana/dashboards, from configs/grafana/src
 	$(call begin,node $(DASHBOARDS)/gen.mjs); node $(DASHBOARDS)/gen.mjs; $(end)
 
-# The JSON is what the code gives, of Grafana's types; Prometheus reads each expression, the exporter has what is in it, and a real Prometheus answers it. The
-# tests in internal/promcheck are never taken from the cache: it does not see the files of another module change.
+# Each expression of the rules, the dashboards and the documentation: Prometheus can read it, and the exporter has what is in it. Never from the
+# cache: it does not see the files of another module change.
+expressions: go
+	$(call begin,go test ./internal/promcheck); \
+	$(GO) -C internal/promcheck mod tidy -diff; $(GO) -C internal/promcheck test -count=1 .; $(end)
+
+# The JSON is what the code gives, of Grafana's types, and a real Prometheus answers each expression with data.
 grafana: go debian-prometheus $(DASHBOARDS)/node_modules/.package-lock.json
 	$(call begin,the dashboards against their code$(comma) their types and a Prometheus); \
 	new=$$(mktemp -d); trap 'rm -r "$$new"' EXIT; node $(DASHBOARDS)/gen.mjs "$$new"; \
 	diff -r "$$new" configs/grafana/dashboards || { \
 		echo 'make grafana: configs/grafana/dashboards is not what the code gives: run make dashboards' >&2; exit 1; }; \
 	npm --prefix $(DASHBOARDS) run --silent types; \
-	$(GO) -C internal/promcheck mod tidy -diff; $(GO) -C internal/promcheck test -count=1 .; \
 	$(GO) test -count=1 -timeout 5m -tags prometheus,grafana -run '^TestGrafana$$' ./cmd/collector | tee -a /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 

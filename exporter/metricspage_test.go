@@ -38,7 +38,7 @@ func values(text, label string) []string {
 }
 
 // A metric that docs/metrics.md does not have, or has and the exporter does not, turns this red; and so does another kind, help text, label, or value
-// of a label that is a closed set, and a query that asks for what is not there.
+// of a label that is a closed set, and a metric without a query. The queries are checked by make expressions.
 func TestMetricsPage(t *testing.T) {
 	c := newCatalogue(t)
 	data, err := os.ReadFile("../docs/metrics.md")
@@ -89,11 +89,7 @@ func TestMetricsPage(t *testing.T) {
 		asked := false
 		for line := range strings.Lines(text) {
 			if query, ok := strings.CutPrefix(line, "    "); ok {
-				query = strings.TrimSpace(query)
 				asked = asked || strings.Contains(query, name)
-				for _, fault := range c.faults(query) {
-					t.Errorf("%s: %s: %s", name, query, fault)
-				}
 			}
 		}
 		if !asked {
