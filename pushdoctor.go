@@ -11,65 +11,6 @@ import (
 	"time"
 )
 
-// A Cause says why a push failed.
-type Cause string
-
-// The causes. docs/causes.md says by which evidence each of them is proven.
-const (
-	CauseCredentialsMissing        Cause = "credentials_missing"
-	CauseCredentialsInvalid        Cause = "credentials_invalid"
-	CauseCredentialsExpired        Cause = "credentials_expired"
-	CauseUnauthorized              Cause = "unauthorized"
-	CauseWorkflowPermissionMissing Cause = "workflow_permission_missing"
-	CauseTokenScopeMissing         Cause = "token_scope_missing"
-	CausePackageAccessDenied       Cause = "package_access_denied"
-	CausePackageCreationDenied     Cause = "package_creation_denied"
-	CauseIAMDenied                 Cause = "iam_denied"
-	CauseSSORequired               Cause = "sso_required"
-	CauseNetworkBlocked            Cause = "network_blocked"
-	CausePolicyDenied              Cause = "policy_denied"
-	CausePermissionDenied          Cause = "permission_denied"
-	CauseRepositoryNotFound        Cause = "repository_not_found"
-	CauseContentNotFound           Cause = "content_not_found"
-	CauseInvalidReference          Cause = "invalid_reference"
-	CauseLocalImageMissing         Cause = "local_image_missing"
-	CauseTagImmutable              Cause = "tag_immutable"
-	CauseRateLimited               Cause = "rate_limited"
-	CauseQuotaExceeded             Cause = "quota_exceeded"
-	CausePayloadTooLarge           Cause = "payload_too_large"
-	CauseManifestRejected          Cause = "manifest_rejected"
-	CauseUploadRejected            Cause = "upload_rejected"
-	CauseRegistryUnavailable       Cause = "registry_unavailable"
-	CauseTimeout                   Cause = "timeout"
-	CauseConnectionLost            Cause = "connection_lost"
-	CauseConnectionRefused         Cause = "connection_refused"
-	CauseDNSFailure                Cause = "dns_failure"
-	CauseTLSFailure                Cause = "tls_failure"
-	CauseDiskFull                  Cause = "disk_full"
-	CauseDaemonFailure             Cause = "daemon_failure"
-	CauseExporterUnsupported       Cause = "exporter_unsupported"
-	CauseUnknown                   Cause = "unknown"
-)
-
-// Causes are all causes, those about credentials and rights first, CauseUnknown last.
-var Causes = []Cause{
-	CauseCredentialsMissing, CauseCredentialsInvalid, CauseCredentialsExpired, CauseUnauthorized,
-	CauseWorkflowPermissionMissing, CauseTokenScopeMissing, CausePackageAccessDenied,
-	CausePackageCreationDenied, CauseIAMDenied, CauseSSORequired, CauseNetworkBlocked,
-	CausePolicyDenied, CausePermissionDenied, CauseRepositoryNotFound, CauseContentNotFound,
-	CauseInvalidReference, CauseLocalImageMissing, CauseTagImmutable, CauseRateLimited,
-	CauseQuotaExceeded, CausePayloadTooLarge, CauseManifestRejected, CauseUploadRejected,
-	CauseRegistryUnavailable, CauseTimeout, CauseConnectionLost, CauseConnectionRefused,
-	CauseDNSFailure, CauseTLSFailure, CauseDiskFull, CauseDaemonFailure,
-	CauseExporterUnsupported, CauseUnknown,
-}
-
-// transient are the causes of which the same push may get through later, though nobody has changed anything.
-var transient = []Cause{
-	CauseContentNotFound, CauseRateLimited, CauseUploadRejected, CauseRegistryUnavailable, CauseTimeout, CauseConnectionLost,
-	CauseConnectionRefused, CauseDNSFailure, CauseDaemonFailure, CauseUnknown,
-}
-
 // A Registry says which product answered, or was to answer.
 type Registry string
 
@@ -308,12 +249,6 @@ type Hint struct {
 	Patch      string   `json:"patch,omitempty"` // YAML or commands to paste
 	Docs       []string `json:"docs,omitempty"`  // addresses
 }
-
-// Valid reports whether c is one of Causes.
-func (c Cause) Valid() bool { return slices.Contains(Causes, c) }
-
-// Lasting reports whether the same push fails until somebody changes something. What is not Lasting may pass by itself.
-func (c Cause) Lasting() bool { return !slices.Contains(transient, c) }
 
 // Valid reports whether s is one of GroupStates.
 func (s GroupState) Valid() bool { return slices.Contains(GroupStates, s) }

@@ -55,8 +55,8 @@ func TestBrokenNow(t *testing.T) {
 	table, _, _ := strings.Cut(page, "Failed pushes</h1>")
 	contains(t, "the table", table, "<h1>Broken now</h1>",
 		`<span class="image">ghcr.io/octo-lab/api</span>`, "<span>octo-lab/api</span><span>image.yml</span><span>build</span><span>main</span><span>ghcr</span>",
-		`<a href="findings/4-1">Workflow permission missing</a> <span class="lasts">lasts until something is changed</span>`, "5 hours ago", `<td class="number">2</td>`,
-		`<span class="image">ghcr.io/octo-lab/web</span>`, `<a href="findings/3-1">Timeout</a> <span class="lasts">may pass by itself</span>`, "3 hours ago", `<td class="number">1</td>`)
+		`<a href="findings/4-1">The job&#39;s GITHUB_TOKEN may not write packages</a> <span class="lasts">lasts until something is changed</span>`, "5 hours ago", `<td class="number">2</td>`,
+		`<span class="image">ghcr.io/octo-lab/web</span>`, `<a href="findings/3-1">There was no answer in time</a> <span class="lasts">may pass by itself</span>`, "3 hours ago", `<td class="number">1</td>`)
 	lacks(t, "the table", table, "octo-lab/fixed")
 	if strings.Index(table, "octo-lab/api</span>") > strings.Index(table, "octo-lab/web</span>") {
 		t.Error("what is broken for longest does not come first")

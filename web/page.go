@@ -172,7 +172,7 @@ func (h *handler) finding(w http.ResponseWriter, r *http.Request) {
 		Answer answer
 		Group  *pushdoctor.Group // nil: the finding opened none
 	}{
-		h.frame(r, words(f.Cause)+" · "+f.Job.Repository, "../", repositories),
+		h.frame(r, f.Cause.Title()+" · "+f.Job.Repository, "../", repositories),
 		answer{f, advise(&f, language), true}, group,
 	})
 }

@@ -30,18 +30,6 @@ func text(s string) string {
 	}, strings.ToValidUTF8(s, string(unicode.ReplacementChar)))
 }
 
-// spelled are the parts of causes that are not written as words.
-var spelled = strings.NewReplacer("_", " ", "dns_", "DNS ", "iam_", "IAM ", "sso_", "SSO ", "tls_", "TLS ")
-
-// words returns a cause as it is read: "Tag immutable".
-func words(c pushdoctor.Cause) string {
-	s := text(spelled.Replace(string(c)))
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
-}
-
 // address reports whether s leads to a page; anything else in a link could be a script.
 func address(s string) bool {
 	u, err := url.Parse(s)
@@ -92,7 +80,7 @@ func ago(d time.Duration) string {
 // parse returns the pages, which tell times as seen from now.
 func parse(now func() time.Time) *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
-		"text": text, "words": words, "address": address, "short": short, "percent": percent, "stamp": stamp, "status": status, "lasts": lasts,
+		"text": text, "address": address, "short": short, "percent": percent, "stamp": stamp, "status": status, "lasts": lasts,
 		"took": func(g pushdoctor.Group) string { return span(g.Closed.Sub(g.Opened)) },
 		"ago":  func(t time.Time) string { return ago(now().Sub(t)) },
 	}).ParseFS(pages, "*.html"))

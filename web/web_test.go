@@ -170,7 +170,7 @@ func TestFirstPage(t *testing.T) {
 	}))
 	page := s.page(t, "/")
 	contains(t, "the first page", page,
-		">403</span>", ">no answer</span>", ">Workflow permission missing</a>", "3 hours ago", "2026-03-01T09:00:00Z",
+		">403</span>", ">no answer</span>", ">The job&#39;s GITHUB_TOKEN may not write packages</a>", "3 hours ago", "2026-03-01T09:00:00Z",
 		"<span>octo-lab/r1</span><span>image.yml</span><span>build</span><span>Run docker/build-push-action@v6</span>",
 		"ghcr.io/octo-lab/api:dev", "unexpected status from POST request: 403 Forbidden", "What to do", "Give the job the right to write packages",
 		"80 %", "packages: write", "A retry in the same job pushed the image.", `href="https://github.example.test/octo-lab/r1/actions/runs/5001/job/1"`,
@@ -220,7 +220,7 @@ func TestFilterAndPaging(t *testing.T) {
 	if d := cmp.Diff([]string{want[0], want[18], want[36]}, ids(page)); d != "" {
 		t.Errorf("findings of one repository and cause (-want +got):\n%s", d)
 	}
-	contains(t, "the filtered page", page, `<option value="octo-lab/r1" selected>`, `<option value="timeout" selected>Timeout</option>`)
+	contains(t, "the filtered page", page, `<option value="octo-lab/r1" selected>`, `<option value="timeout" selected>There was no answer in time</option>`)
 	contains(t, "the page of nothing", s.page(t, "/?repository=octo-lab/nobody"), "No failed push that fits.",
 		`<option value="octo-lab/nobody" selected>`)
 	contains(t, "another case", s.page(t, "/?repository=Octo-Lab/R1"), `<option value="octo-lab/r1" selected>`)
@@ -311,7 +311,7 @@ func TestBanners(t *testing.T) {
 		want   []string
 		not    []string
 	}{
-		{"well", web.Status{Collected: noon}, []string{"No push has failed.", "just now"}, []string{"banner", "Nothing"}},
+		{"well", web.Status{Collected: noon}, []string{"No push has failed.", "just now"}, []string{"banner", "Nothing was"}},
 		{"new", web.Status{}, []string{`class="banner note"`, "Nothing was collected yet.", "No failed push is known yet."}, []string{"No push has failed"}},
 		{"refused", web.Status{TokenRefused: true, Collected: noon}, []string{`class="banner bad"`, "GitHub refuses the token."}, []string{"Nothing was collected yet"}},
 	} {

@@ -474,7 +474,11 @@ func (s summary) print(w io.Writer) {
 			width = max(width, len(r.Name))
 		}
 		for _, r := range part.rows {
-			line := fmt.Sprintf("%6d  %-*s  %s", r.Count, width, r.Name, causeWords[pushdoctor.Cause(r.Name)])
+			words := ""
+			if c := pushdoctor.Cause(r.Name); c.Valid() {
+				words = causeWords(c)
+			}
+			line := fmt.Sprintf("%6d  %-*s  %s", r.Count, width, r.Name, words)
 			fmt.Fprintln(w, strings.TrimRight(line, " "))
 		}
 	}

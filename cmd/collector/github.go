@@ -23,7 +23,7 @@ func (p *githubPrinter) print(a answer) error {
 		if f.Recovered {
 			level, title = "warning", "Image push failed, a retry cured it"
 		}
-		annotate(&b, level, title+": "+causeWords[f.Cause], annotation(path, f))
+		annotate(&b, level, title+": "+causeWords(f.Cause), annotation(path, f))
 	}
 	if a.More > 0 {
 		annotate(&b, "warning", "More failed pushes", fmt.Sprintf("%s: %s not shown", path, count(a.More, "more finding")))

@@ -73,7 +73,7 @@ func (p *markdownPrinter) row(cells ...string) {
 
 func (p *markdownPrinter) finding(b *strings.Builder, path string, f diagnosed) {
 	// A <details> is an HTML block up to the first empty line: no Markdown is read in it.
-	fmt.Fprintf(b, "\n<details><summary><code>%s</code> %s</summary>\n\n", html.EscapeString(visible(fmt.Sprintf("%s:%d", path, f.Line))), html.EscapeString(causeWords[f.Cause]))
+	fmt.Fprintf(b, "\n<details><summary><code>%s</code> %s</summary>\n\n", html.EscapeString(visible(fmt.Sprintf("%s:%d", path, f.Line))), html.EscapeString(causeWords(f.Cause)))
 	fmt.Fprintf(b, "Cause %s (%s sure): %s from %s while %s with %s.\n", code(string(f.Cause)), percent(f.Confidence),
 		statusWords(f.Finding), code(shorten(registryWords(f.Finding), maxName)), operationWords[f.Operation], code(string(f.Client)))
 	if f.Image != "" {

@@ -80,9 +80,9 @@ func cleanWords(facts pushdoctor.Facts) string {
 
 func (p *textPrinter) finding(b *strings.Builder, path string, f diagnosed) {
 	st := p.style
-	what := st.bad(causeWords[f.Cause])
+	what := st.bad(causeWords(f.Cause))
 	if f.Recovered {
-		what = st.warn("cured by a retry: " + causeWords[f.Cause])
+		what = st.warn("cured by a retry: " + causeWords(f.Cause))
 	}
 	fmt.Fprintf(b, "%s: %s\n", st.bold(fmt.Sprintf("%s:%d", path, f.Line)), what)
 	row := func(name, value string) {

@@ -3,45 +3,15 @@ package main
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/akkospace/pushdoctor"
 )
 
-// causeWords say each cause to a person.
-var causeWords = map[pushdoctor.Cause]string{
-	pushdoctor.CauseCredentialsMissing:        "no credentials were sent to the registry",
-	pushdoctor.CauseCredentialsInvalid:        "the registry refused the user name, password or token",
-	pushdoctor.CauseCredentialsExpired:        "the token has expired",
-	pushdoctor.CauseUnauthorized:              "the registry asks for a login, and the log does not say what is wrong with the one made",
-	pushdoctor.CauseWorkflowPermissionMissing: "the job's GITHUB_TOKEN may not write packages",
-	pushdoctor.CauseTokenScopeMissing:         "the access token lacks the scope to write",
-	pushdoctor.CausePackageAccessDenied:       "this identity may not write to this package",
-	pushdoctor.CausePackageCreationDenied:     "this identity may not create the package",
-	pushdoctor.CauseIAMDenied:                 "a cloud access policy refuses the action",
-	pushdoctor.CauseSSORequired:               "the token is not authorised for the organisation's single sign-on",
-	pushdoctor.CauseNetworkBlocked:            "a firewall or a list of addresses keeps the runner out",
-	pushdoctor.CausePolicyDenied:              "a policy or lock of the registry refuses the write",
-	pushdoctor.CausePermissionDenied:          "the registry refuses the push, and the log does not say why",
-	pushdoctor.CauseRepositoryNotFound:        "the repository or project does not exist in the registry",
-	pushdoctor.CauseContentNotFound:           "the push refers to a manifest or layer that the registry does not know",
-	pushdoctor.CauseInvalidReference:          "the image's name or tag is not valid",
-	pushdoctor.CauseLocalImageMissing:         "there is no such image on the runner",
-	pushdoctor.CauseTagImmutable:              "the tag exists and may not be overwritten",
-	pushdoctor.CauseRateLimited:               "too many requests",
-	pushdoctor.CauseQuotaExceeded:             "a limit of storage, billing or plan is reached",
-	pushdoctor.CausePayloadTooLarge:           "a request is larger than the registry or a proxy allows",
-	pushdoctor.CauseManifestRejected:          "the registry refuses the manifest",
-	pushdoctor.CauseUploadRejected:            "the upload of a layer was refused or lost",
-	pushdoctor.CauseRegistryUnavailable:       "the registry, or a proxy before it, is out of order",
-	pushdoctor.CauseTimeout:                   "there was no answer in time",
-	pushdoctor.CauseConnectionLost:            "the connection broke during the push",
-	pushdoctor.CauseConnectionRefused:         "nothing listens at the registry's address",
-	pushdoctor.CauseDNSFailure:                "the registry's name does not resolve",
-	pushdoctor.CauseTLSFailure:                "no secure connection: the certificate is not trusted, or one side does not speak TLS",
-	pushdoctor.CauseDiskFull:                  "there is no space left on the disk",
-	pushdoctor.CauseDaemonFailure:             "the Docker daemon or the builder is not there, or died",
-	pushdoctor.CauseExporterUnsupported:       "the builder cannot push in the way that was asked of it",
-	pushdoctor.CauseUnknown:                   "the push failed for a reason that is not known here",
+// causeWords say a cause within a sentence.
+func causeWords(c pushdoctor.Cause) string {
+	title := c.Title()
+	return strings.ToLower(title[:1]) + title[1:]
 }
 
 var operationWords = map[pushdoctor.Operation]string{
