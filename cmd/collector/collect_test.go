@@ -201,6 +201,9 @@ func (l *lab) serve() *running {
 	ctx, cancel := context.WithCancel(l.t.Context())
 	r.cancel = cancel
 	go func() { r.ended <- s.run(ctx, nil) }()
+	// The service looks for repositories every ten minutes to the second. Nothing that a test does after a whole number of minutes
+	// may fall into the midst of that.
+	time.Sleep(7 * time.Second)
 	return r
 }
 
