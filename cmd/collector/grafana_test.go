@@ -345,7 +345,7 @@ func record(t *testing.T, file string) {
 			time.Sleep(scraping)
 			r.mail(l, told)
 			told = time.Now()
-			switch time.Since(begin) {
+			switch time.Since(begin).Truncate(scraping) {
 			case watched - 4*time.Hour:
 				l.world.Change("octo-lab/api", func(r *fakegithub.Repository) { r.Forbidden = true })
 			case watched - 3*time.Hour:
