@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -102,49 +103,50 @@ func (h *handler) apiFindings(w http.ResponseWriter, r *http.Request) {
 	_ = out.Flush() // a reader who has gone is nobody's fault
 }
 
-// query reads the API's parameters. A word that it does not know is a fault: a filter with a slip of the pen in its
-// name would answer with everything.
-func (h *handler) query(raw string) (store.Query, remedy.Language, error) {
+// parameters reads a query by the readers of its parameters, and tells all faults at once. A word that has no reader is a fault: a filter
+// with a slip of the pen in its name would answer with everything.
+func parameters(raw string, readers map[string]func(value string) error) error {
 	form, err := url.ParseQuery(raw)
 	if err != nil {
-		return store.Query{}, "", fmt.Errorf("query: %w", err)
+		return fmt.Errorf("query: %w", err)
 	}
-	var q store.Query
-	language := remedy.English
 	var faults []error
-	for name, values := range form {
-		value := values[len(values)-1]
-		var err error
-		switch name {
-		case "since":
-			q.Since, err = ParseTime(value, h.Now())
-		case "until":
-			q.Until, err = ParseTime(value, h.Now())
-		case "repository":
-			q.Repository = value
-		case "cause":
-			q.Cause = pushdoctor.Cause(value)
-			if !q.Cause.Valid() {
-				err = fmt.Errorf("%q is not one of the causes", value)
-			}
-		case "limit":
-			q.Limit, err = strconv.Atoi(value)
-			if err != nil || q.Limit < 1 {
-				err = fmt.Errorf("%q is not a number from 1 up", value)
-			}
-		case "after":
-			q.After = value
-		case "lang":
-			language, err = remedy.ParseLanguage(value)
-		default:
-			err = errors.New("there is no such parameter; there are after, cause, lang, limit, repository, since and until")
+	for _, name := range slices.Sorted(maps.Keys(form)) {
+		read, ok := readers[name]
+		if !ok {
+			faults = append(faults, fmt.Errorf("%s: there is no such parameter; there are %s", name, strings.Join(slices.Sorted(maps.Keys(readers)), ", ")))
+			continue
 		}
-		if err != nil {
+		if err := read(form[name][len(form[name])-1]); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return q, language, errors.Join(faults...)
+	return errors.Join(faults...)
+}
+
+// query reads the parameters of /api/v1/findings.
+func (h *handler) query(raw string) (q store.Query, language remedy.Language, err error) {
+	language = remedy.English
+	err = parameters(raw, map[string]func(string) error{
+		"since":      func(v string) (err error) { q.Since, err = ParseTime(v, h.Now()); return err },
+		"until":      func(v string) (err error) { q.Until, err = ParseTime(v, h.Now()); return err },
+		"repository": func(v string) error { q.Repository = v; return nil },
+		"after":      func(v string) error { q.After = v; return nil },
+		"lang":       func(v string) (err error) { language, err = remedy.ParseLanguage(v); return err },
+		"cause": func(v string) error {
+			if q.Cause = pushdoctor.Cause(v); !q.Cause.Valid() {
+				return fmt.Errorf("%q is not one of the causes", v)
+			}
+			return nil
+		},
+		"limit": func(v string) (err error) {
+			if q.Limit, err = strconv.Atoi(v); err != nil || q.Limit < 1 {
+				return fmt.Errorf("%q is not a number from 1 up", v)
+			}
+			return nil
+		},
+	})
+	return q, language, err
 }
 
 // ParseTime reads a time as RFC 3339, as a day, which is its first moment in UTC, or as a span before now, "7d". It is in

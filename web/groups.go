@@ -2,10 +2,8 @@ package web
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -73,36 +71,21 @@ func (h *handler) apiGroups(w http.ResponseWriter, r *http.Request) {
 
 // groupQuery reads the parameters of /api/v1/groups. Without any it asks for what is broken now.
 func (h *handler) groupQuery(raw string) (store.GroupQuery, error) {
-	form, err := url.ParseQuery(raw)
-	if err != nil {
-		return store.GroupQuery{}, fmt.Errorf("query: %w", err)
-	}
 	q := store.GroupQuery{Now: h.Now()}
-	var faults []error
-	for name, values := range form {
-		value := values[len(values)-1]
-		var err error
-		switch name {
-		case "since":
-			q.Since, err = ParseTime(value, h.Now())
-		case "repository":
-			q.Repository = value
-		case "state":
-			if q.State = pushdoctor.GroupState(value); !q.State.Valid() {
-				err = fmt.Errorf("%q is none of fixed, open and stale", value)
+	err := parameters(raw, map[string]func(string) error{
+		"since":      func(v string) (err error) { q.Since, err = ParseTime(v, h.Now()); return err },
+		"repository": func(v string) error { q.Repository = v; return nil },
+		"state": func(v string) error {
+			if q.State = pushdoctor.GroupState(v); !q.State.Valid() {
+				return fmt.Errorf("%q is none of fixed, open and stale", v)
 			}
-		default:
-			err = errors.New("there is no such parameter; there are repository, since and state")
-		}
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", name, err))
-		}
-	}
+			return nil
+		},
+	})
 	if q.State == "" && q.Since.IsZero() {
 		q.State = pushdoctor.GroupOpen
 	}
-	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return q, errors.Join(faults...)
+	return q, err
 }
 
 // span returns a length of time in its greatest unit, "3 hours".

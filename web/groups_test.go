@@ -141,7 +141,7 @@ func TestAPIGroups(t *testing.T) {
 	}
 	for query, want := range map[string]string{
 		"?state=broken": `{"error":"state: \"broken\" is none of fixed, open and stale"}`,
-		"?sinse=1d":     `{"error":"sinse: there is no such parameter; there are repository, since and state"}`,
+		"?sinse=1d":     `{"error":"sinse: there is no such parameter; there are repository, since, state"}`,
 		"?since=soon":   `since: \"soon\" is neither a time`,
 	} {
 		if code, _, body := s.get(t, "/api/v1/groups"+query); code != http.StatusBadRequest || !strings.Contains(body, want) {

@@ -492,7 +492,7 @@ func TestAPIFaults(t *testing.T) {
 		{"?since=yesterday", `since: "yesterday" is neither a time such as 2026-03-01T10:00:00Z, nor a day such as 2026-03-01, nor a span such as 7d`},
 		{"?cause=bad_luck", `cause: "bad_luck" is not one of the causes`},
 		{"?limit=0", `limit: "0" is not a number from 1 up`},
-		{"?limit=1e3&repo=x", "limit: \"1e3\" is not a number from 1 up\nrepo: there is no such parameter; there are after, cause, lang, limit, repository, since and until"},
+		{"?limit=1e3&repo=x", "limit: \"1e3\" is not a number from 1 up\nrepo: there is no such parameter; there are after, cause, lang, limit, repository, since, until"},
 		{"?lang=de", `lang: unknown language "de": it is one of en, zh`},
 		{"?lang=", `lang: unknown language "": it is one of en, zh`},
 		{"?after=99-1", `after: the store has no finding "99-1"`},
