@@ -72,26 +72,37 @@ func (c Config) Validate() error {
 }
 
 func (c Config) faults() (fs Faults) {
-	add := func(key, format string, args ...any) {
-		fs = append(fs, Fault{Key: key, Message: fmt.Sprintf(format, args...)})
-	}
+	c.checkGitHub(&fs)
+	c.checkRepositories(&fs)
+	c.checkTimes(&fs)
+	c.checkCollect(&fs)
+	c.checkListeners(&fs)
+	c.checkClassify(&fs)
+	c.checkMetrics(&fs)
+	return fs
+}
 
+func (fs *Faults) add(key, format string, args ...any) {
+	*fs = append(*fs, Fault{Key: key, Message: fmt.Sprintf(format, args...)})
+}
+
+func (c Config) checkGitHub(fs *Faults) {
 	if msg := checkURL(c.GitHub.URL); msg != "" {
-		add("github.url", "%s", msg)
+		fs.add("github.url", "%s", msg)
 	} else if u, _ := url.Parse(c.GitHub.URL); u.Scheme != "https" && !loopback(u.Hostname()) {
-		add("github.url", "%s would send the token unencrypted; write https:// (http:// is for loopback hosts)", show(c.GitHub.URL))
+		fs.add("github.url", "%s would send the token unencrypted; write https:// (http:// is for loopback hosts)", show(c.GitHub.URL))
 	}
 	if c.GitHub.App.ID < 0 {
-		add("github.app.id", "%d is negative; write the App ID from the app's settings, or 0 for no app", c.GitHub.App.ID)
+		fs.add("github.app.id", "%d is negative; write the App ID from the app's settings, or 0 for no app", c.GitHub.App.ID)
 	}
 	if c.GitHub.App.ID > 0 && c.GitHub.App.PrivateKeyFile == "" {
-		add("github.app.private_key_file", "is empty; name the file with the key of app %d", c.GitHub.App.ID)
+		fs.add("github.app.private_key_file", "is empty; name the file with the key of app %d", c.GitHub.App.ID)
 	}
 	if c.GitHub.App.ID == 0 && c.GitHub.App.PrivateKeyFile != "" {
-		add("github.app.id", "is 0; write the App ID that the private key belongs to")
+		fs.add("github.app.id", "is 0; write the App ID that the private key belongs to")
 	}
 	if r := c.GitHub.Reserve; !(r >= 0 && r < 1) { // in this form, NaN is refused too
-		add("github.reserve", "%v is not a share; write a number from 0 to less than 1", r)
+		fs.add("github.reserve", "%v is not a share; write a number from 0 to less than 1", r)
 	}
 	for _, file := range []struct{ key, name string }{
 		{"github.token_file", c.GitHub.TokenFile},
@@ -99,23 +110,28 @@ func (c Config) faults() (fs Faults) {
 		{"webhook.secret_file", c.Webhook.SecretFile},
 	} {
 		if secretText.MatchString(file.name) {
-			add(file.key, "holds the secret itself; write it to a file and name the file here")
+			fs.add(file.key, "holds the secret itself; write it to a file and name the file here")
 		}
 	}
+}
 
+func (c Config) checkRepositories(fs *Faults) {
 	included := false
 	for i, pattern := range c.Repositories {
 		name, excluded := strings.CutPrefix(pattern, "!")
 		included = included || !excluded
 		owner, repo, _ := strings.Cut(name, "/")
 		if !ownerName.MatchString(owner) || !repoName.MatchString(repo) {
-			add(item("repositories", i), "%s is not a repository; write owner/name, owner/* or !owner/name-*", show(pattern))
+			fs.add(item("repositories", i), "%s is not a repository; write owner/name, owner/* or !owner/name-*", show(pattern))
 		}
 	}
 	if len(c.Repositories) > 0 && !included {
-		add("repositories", "only excludes; name what to read, such as owner/*")
+		fs.add("repositories", "only excludes; name what to read, such as owner/*")
 	}
+}
 
+// checkTimes looks at the spans of time, which are held against one another.
+func (c Config) checkTimes(fs *Faults) {
 	co := c.Collect
 	for _, d := range []struct {
 		key     string
@@ -131,111 +147,121 @@ func (c Config) faults() (fs Faults) {
 		{"otlp.interval", c.OTLP.Interval, c.OTLP.Interval > 0, "1m"},
 	} {
 		if !d.good {
-			add(d.key, "%v is not positive; write a duration such as %s", d.value, d.example)
+			fs.add(d.key, "%v is not positive; write a duration such as %s", d.value, d.example)
 		}
 	}
 	if co.Sweep > 0 && co.Sweep < co.Interval {
-		add("collect.sweep", "%v is less than collect.interval (%v); write at least that", co.Sweep, co.Interval)
+		fs.add("collect.sweep", "%v is less than collect.interval (%v); write at least that", co.Sweep, co.Interval)
 	}
 	if co.CancelledAfter < 0 {
-		add("collect.cancelled_after", "%v is negative; write 0s to read every cancelled job", co.CancelledAfter)
+		fs.add("collect.cancelled_after", "%v is negative; write 0s to read every cancelled job", co.CancelledAfter)
 	}
 	if c.Store.Retention > 0 && c.Store.Retention < co.Lookback {
-		add("store.retention", "%v is less than collect.lookback (%v); write at least that", c.Store.Retention, co.Lookback)
+		fs.add("store.retention", "%v is less than collect.lookback (%v); write at least that", c.Store.Retention, co.Lookback)
 	}
+}
+
+func (c Config) checkCollect(fs *Faults) {
+	co := c.Collect
 	if len(co.Conclusions) == 0 {
-		add("collect.conclusions", "is empty; write some of %s", strings.Join(conclusions, ", "))
+		fs.add("collect.conclusions", "is empty; write some of %s", strings.Join(conclusions, ", "))
 	}
 	for i, conclusion := range co.Conclusions {
 		if !slices.Contains(conclusions, conclusion) {
-			add(item("collect.conclusions", i), "%s is no conclusion of a job; write some of %s%s",
+			fs.add(item("collect.conclusions", i), "%s is no conclusion of a job; write some of %s%s",
 				show(conclusion), strings.Join(conclusions, ", "), suggestion(conclusion, conclusions))
 		} else if slices.Contains(co.Conclusions[:i], conclusion) {
-			add(item("collect.conclusions", i), "%s stands there twice; remove one", show(conclusion))
+			fs.add(item("collect.conclusions", i), "%s stands there twice; remove one", show(conclusion))
 		}
 	}
 	if co.Workers < 1 || co.Workers > maxWorkers {
-		add("collect.workers", "%d is out of range; write 1 to %d", co.Workers, maxWorkers)
+		fs.add("collect.workers", "%d is out of range; write 1 to %d", co.Workers, maxWorkers)
 	}
 	if co.MaxLog < minLog {
-		add("collect.max_log", "%v is less than the first part of a log that is always read; write at least %v", co.MaxLog, minLog)
+		fs.add("collect.max_log", "%v is less than the first part of a log that is always read; write at least %v", co.MaxLog, minLog)
 	}
 	for i, pattern := range co.Workflows {
 		switch {
 		case strings.Contains(pattern, "/"):
-			add(item("collect.workflows", i), "%s has a folder; write the file's name, such as image.yml", show(pattern))
+			fs.add(item("collect.workflows", i), "%s has a folder; write the file's name, such as image.yml", show(pattern))
 		case !goodPattern(pattern):
-			add(item("collect.workflows", i), "%s is not a pattern; write a file's name, such as image.yml or *.yml", show(pattern))
+			fs.add(item("collect.workflows", i), "%s is not a pattern; write a file's name, such as image.yml or *.yml", show(pattern))
 		}
 	}
 	for i, pattern := range co.Jobs {
 		if !goodPattern(pattern) {
-			add(item("collect.jobs", i), "%s is not a pattern; write a job's name, such as build or push*", show(pattern))
+			fs.add(item("collect.jobs", i), "%s is not a pattern; write a job's name, such as build or push*", show(pattern))
 		}
 	}
+}
 
+func (c Config) checkListeners(fs *Faults) {
 	if a := c.Webhook.ListenAddress; a != "" {
 		if msg := checkAddress(a); msg != "" {
-			add("webhook.listen_address", "%s", msg)
+			fs.add("webhook.listen_address", "%s", msg)
 		} else if _, port, _ := net.SplitHostPort(a); a == c.Web.ListenAddress && port != "0" {
-			add("webhook.listen_address", "is web.listen_address too; GitHub must not reach the pages: write a port of its own, such as :9878")
+			fs.add("webhook.listen_address", "is web.listen_address too; GitHub must not reach the pages: write a port of its own, such as :9878")
 		}
 		if c.Webhook.SecretFile == "" {
-			add("webhook.secret_file", "is empty; name the file with the webhook's secret, or anybody could send deliveries")
+			fs.add("webhook.secret_file", "is empty; name the file with the webhook's secret, or anybody could send deliveries")
 		}
 	}
-	if c.Store.Path == "" {
-		add("store.path", "is empty; write a file name such as pushdoctor.db")
-	}
 	if msg := checkAddress(c.Web.ListenAddress); msg != "" {
-		add("web.listen_address", "%s", msg)
+		fs.add("web.listen_address", "%s", msg)
 	} else if host, _, _ := net.SplitHostPort(c.Web.ListenAddress); c.Web.ConfigFile == "" && !loopback(host) {
 		for _, right := range []struct {
 			key string
 			on  bool
 		}{{"web.admin", c.Web.Admin}, {"web.lifecycle", c.Web.Lifecycle}} {
 			if right.on {
-				add(right.key, "would let anybody who reaches %s administrate; set web.config_file, or listen on 127.0.0.1", c.Web.ListenAddress)
+				fs.add(right.key, "would let anybody who reaches %s administrate; set web.config_file, or listen on 127.0.0.1", c.Web.ListenAddress)
 			}
 		}
 	}
 	if u := c.Web.ExternalURL; u != "" {
 		if msg := checkURL(u); msg != "" {
-			add("web.external_url", "%s", msg)
+			fs.add("web.external_url", "%s", msg)
 		}
 	}
+}
 
+func (c Config) checkClassify(fs *Faults) {
 	for i, file := range c.Classify.Rules {
 		switch ext := path.Ext(file); {
 		case ext != ".yaml" && ext != ".yml":
-			add(item("classify.rules", i), "%s is not a rule file; name a .yaml file", show(file))
+			fs.add(item("classify.rules", i), "%s is not a rule file; name a .yaml file", show(file))
 		case slices.Contains(c.Classify.Rules[:i], file):
-			add(item("classify.rules", i), "%s stands there twice; remove one", show(file))
+			fs.add(item("classify.rules", i), "%s stands there twice; remove one", show(file))
 		}
 	}
+}
 
+// checkMetrics looks at what is told of what was found, and at where that is kept.
+func (c Config) checkMetrics(fs *Faults) {
+	if c.Store.Path == "" {
+		fs.add("store.path", "is empty; write a file name such as pushdoctor.db")
+	}
 	if c.Metrics.MaxSeries < 1 {
-		add("metrics.max_series", "%d is not positive; write a number such as 10000", c.Metrics.MaxSeries)
+		fs.add("metrics.max_series", "%d is not positive; write a number such as 10000", c.Metrics.MaxSeries)
 	}
 	for i, pattern := range c.Metrics.Refs {
 		switch {
 		case strings.HasPrefix(pattern, "refs/"):
-			add(item("metrics.refs", i), "%s is a full ref; write the branch or tag alone, such as main or v*", show(pattern))
+			fs.add(item("metrics.refs", i), "%s is a full ref; write the branch or tag alone, such as main or v*", show(pattern))
 		case !goodPattern(pattern) || strings.ContainsAny(pattern, " ~^:\\"):
-			add(item("metrics.refs", i), "%s is not a pattern; write a branch or tag, such as main or release/*", show(pattern))
+			fs.add(item("metrics.refs", i), "%s is not a pattern; write a branch or tag, such as main or release/*", show(pattern))
 		}
 	}
 	if c.Metrics.Birth < 0 {
-		add("metrics.birth", "%v is negative; write a duration such as 2m", c.Metrics.Birth)
+		fs.add("metrics.birth", "%v is negative; write a duration such as 2m", c.Metrics.Birth)
 	}
 	if u := c.OTLP.Endpoint; u != "" {
 		if msg := checkURL(u); msg != "" {
-			add("otlp.endpoint", "%s", msg)
+			fs.add("otlp.endpoint", "%s", msg)
 		} else if strings.HasSuffix(strings.TrimRight(u, "/"), "/v1/metrics") {
-			add("otlp.endpoint", "ends with /v1/metrics, which is added to it; write the address without that")
+			fs.add("otlp.endpoint", "ends with /v1/metrics, which is added to it; write the address without that")
 		}
 	}
-	return fs
 }
 
 // show quotes s for a message, unless it holds a secret or is too long to help.
