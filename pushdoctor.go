@@ -275,7 +275,6 @@ type Run struct {
 	Event          string
 	HeadRepository string // owner/name; another one than Repository for a fork's pull request
 	HeadSHA        string
-	Actor          string
 	Status         string // "completed" once it has ended
 	Conclusion     string
 	CreatedAt      time.Time // of the first attempt

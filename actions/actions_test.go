@@ -80,7 +80,7 @@ func TestRuns(t *testing.T) {
 	w := fakegithub.NewWorld()
 	w.AddRun(pushdoctor.Run{Repository: "octo-lab/api", Workflow: "image.yml", WorkflowName: "Image", CreatedAt: begin})
 	w.AddRun(pushdoctor.Run{
-		Repository: "octo-lab/api", Workflow: "pr.yaml", Event: "pull_request", HeadRepository: "marlow-forks/api", Actor: "marlow-forks",
+		Repository: "octo-lab/api", Workflow: "pr.yaml", Event: "pull_request", HeadRepository: "marlow-forks/api",
 		Branch: "fix", CreatedAt: begin.Add(time.Minute),
 	}, fakegithub.Job{Job: pushdoctor.Job{Conclusion: "failure"}})
 	w.AddRun(pushdoctor.Run{Repository: "octo-lab/api", Workflow: "image.yml", CreatedAt: begin.Add(2 * time.Minute)},

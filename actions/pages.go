@@ -47,8 +47,8 @@ func (f fingerprint) key(address string) string { return hex.EncodeToString(f[:]
 // fields are those of the answers that this package reads. A page that outlives the process has no others: commits' messages, for
 // one, are strangers' text, and may hold what must not be written anywhere.
 var fields = map[string]bool{
-	"total_count": true, "workflow_runs": true, "repositories": true, "repository": true, "head_repository": true, "actor": true,
-	"id": true, "name": true, "full_name": true, "archived": true, "disabled": true, "default_branch": true, "login": true,
+	"total_count": true, "workflow_runs": true, "repositories": true, "repository": true, "head_repository": true,
+	"id": true, "name": true, "full_name": true, "archived": true, "disabled": true, "default_branch": true,
 	"workflow_id": true, "run_attempt": true, "head_branch": true, "head_sha": true, "event": true, "status": true, "conclusion": true,
 	"created_at": true, "updated_at": true, "run_started_at": true, "html_url": true, "path": true, "state": true,
 }

@@ -285,7 +285,6 @@ func (c *Client) convert(ctx context.Context, repository string, r *github.Workf
 		Event:          r.GetEvent(),
 		HeadRepository: r.GetHeadRepository().GetFullName(),
 		HeadSHA:        r.GetHeadSHA(),
-		Actor:          r.GetActor().GetLogin(),
 		Status:         r.GetStatus(),
 		Conclusion:     r.GetConclusion(),
 		CreatedAt:      r.GetCreatedAt().UTC(),

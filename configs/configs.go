@@ -4,16 +4,7 @@
 // the configuration names are their users' matter.
 package configs
 
-import (
-	_ "embed" // for Example
-
-	"github.com/prometheus/common/model"
-)
-
-// Example is a configuration file that says what each key does. It sets every key to its default.
-//
-//go:embed pushdoctor.yaml
-var Example []byte
+import "github.com/prometheus/common/model"
 
 // Config is the configuration. Load makes it; nobody changes it afterwards.
 type Config struct {

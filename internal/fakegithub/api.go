@@ -347,7 +347,7 @@ func (s *Server) runs(r *request, repo *repository) *answer {
 	same := func(filter, value string) bool { return query.Get(filter) == "" || query.Get(filter) == value }
 	now := s.o.Now()
 	seen := func(x *run, at time.Time) bool {
-		if x.CreatedAt.After(at) || !same("branch", x.Branch) || !same("event", x.Event) || !same("actor", x.Actor) {
+		if x.CreatedAt.After(at) || !same("branch", x.Branch) || !same("event", x.Event) || !same("actor", actor(x.Run)) {
 			return false
 		}
 		if query.Get("status") == "" {
@@ -483,7 +483,7 @@ func (s *Server) runJSON(repo *repository, run pushdoctor.Run) map[string]any {
 		"status": run.Status, "conclusion": run.Conclusion, "workflow_id": run.WorkflowID,
 		"url": fmt.Sprintf("%s/actions/runs/%d", api, run.ID), "html_url": run.URL,
 		"created_at": run.CreatedAt, "updated_at": run.UpdatedAt, "run_started_at": run.StartedAt,
-		"actor": map[string]any{"login": run.Actor}, "triggering_actor": map[string]any{"login": run.Actor},
+		"actor": map[string]any{"login": actor(run)}, "triggering_actor": map[string]any{"login": actor(run)},
 		"repository": s.liteJSON(repo), "head_repository": s.liteJSON(head), "pull_requests": []any{},
 	}
 	if run.Conclusion == "" {
@@ -673,4 +673,16 @@ func (s *Server) rateLimit(r *request, _ *repository) *answer {
 	}
 	core := map[string]any{"limit": c.limit, "used": c.used, "remaining": max(0, c.limit-c.used), "reset": c.reset.Unix()}
 	return found(map[string]any{"resources": map[string]any{"core": core}, "rate": core})
+}
+
+// actor is who made the run.
+func actor(run pushdoctor.Run) string {
+	owner, _, _ := strings.Cut(run.HeadRepository, "/")
+	switch {
+	case strings.HasPrefix(run.Branch, "dependabot/"):
+		return "dependabot[bot]"
+	case run.HeadRepository != run.Repository:
+		return owner
+	}
+	return "octo-dev"
 }

@@ -98,7 +98,7 @@ func (s *Server) Deliveries(from, to time.Time, m Mail) []Delivery {
 }
 
 func (s *Server) payload(repo *repository, x *run, event string, value map[string]any) map[string]any {
-	p := map[string]any{"action": "completed", event: value, "repository": s.repositoryJSON(repo), "sender": s.account(x.Actor)}
+	p := map[string]any{"action": "completed", event: value, "repository": s.repositoryJSON(repo), "sender": s.account(actor(x.Run))}
 	if event == "workflow_run" {
 		p["workflow"] = s.workflowJSON(repo, *repo.workflow(x.path))
 	}

@@ -27,9 +27,8 @@ type scene struct {
 	branch         string // main
 	event          string // push
 	head           string // the fork's name
-	actor          string
-	times          int // in the history
-	cured          int // of these, how many a re-run cures
+	times          int    // in the history
+	cured          int    // of these, how many a re-run cures
 }
 
 // scenes are the samples by file name without ".log". A sample without a scene is shown all the
@@ -40,11 +39,11 @@ var scenes = map[string]scene{
 	"clean-push-with-error-words":    {repository: "octo-lab/api", file: "image.yml", workflow: "Image", times: 8},
 	"dockerhub-401-token-expired":    {file: "image.yml", workflow: "Image", times: 6},
 	"dockerhub-denied-compose":       {file: "stack.yaml", workflow: "Stack", event: "workflow_dispatch", times: 2},
-	"dockerhub-dependabot-no-secret": {file: "image.yml", workflow: "Image", branch: "dependabot/docker/node-26-alpine", event: "pull_request", actor: "dependabot[bot]", times: 4},
+	"dockerhub-dependabot-no-secret": {file: "image.yml", workflow: "Image", branch: "dependabot/docker/node-26-alpine", event: "pull_request", times: 4},
 	"docr-quota":                     {file: "deploy.yml", workflow: "Deploy", times: 3},
 	"ecr-404-repository-missing":     {file: "deploy.yml", workflow: "Deploy", times: 2},
 	"gar-403-iam-kaniko":             {file: "kaniko.yml", workflow: "Kaniko", branch: "release/2.4", times: 3},
-	"ghcr-403-fork-pull-request":     {repository: "octo-lab/web", file: "pr.yml", workflow: "Pull request", branch: "fix-the-footer", event: "pull_request", head: "marlow-forks/web", actor: "marlow-forks", times: 5},
+	"ghcr-403-fork-pull-request":     {repository: "octo-lab/web", file: "pr.yml", workflow: "Pull request", branch: "fix-the-footer", event: "pull_request", head: "marlow-forks/web", times: 5},
 	"ghcr-403-no-packages-write":     {file: "dev.yml", workflow: "Dev image", branch: "dev", times: 7},
 	"ghcr-403-write-package":         {file: "publish.yml", workflow: "Publish", times: 4},
 	"ghcr-429-ko":                    {file: "release.yml", workflow: "Release", branch: "v0.31.0", times: 2, cured: 2},
@@ -182,7 +181,7 @@ func read(name string, log []byte) (sample, error) {
 func (s sample) run(at time.Time) pushdoctor.Run {
 	return pushdoctor.Run{
 		Repository: s.repository, Workflow: s.file, WorkflowName: s.workflow, Branch: s.branch, Event: s.event,
-		Actor: s.actor, HeadRepository: s.head, CreatedAt: at,
+		HeadRepository: s.head, CreatedAt: at,
 	}
 }
 
@@ -212,7 +211,7 @@ func (w *World) cure(s sample, run int64, at time.Time) {
 // good adds a run of the sample's workflow that is as it should be, on its base branch.
 func (w *World) good(s sample, at time.Time) {
 	if s.event == "pull_request" {
-		s.event, s.branch, s.head, s.actor = "", "", "", ""
+		s.event, s.branch, s.head = "", "", ""
 	}
 	job := pushdoctor.Job{Name: s.job, StartedAt: at.Add(4 * time.Second), CompletedAt: at.Add(44 * time.Second)}
 	w.AddRun(s.run(at), Job{Job: job, Log: goodLog(s.repository, s.job, job.StartedAt)})

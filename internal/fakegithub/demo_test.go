@@ -46,7 +46,7 @@ func TestDemo(t *testing.T) {
 			switch {
 			case run.HeadRepository != run.Repository:
 				forks++
-			case run.Actor == "dependabot[bot]":
+			case strings.HasPrefix(run.Branch, "dependabot/"):
 				dependabot++
 			case run.Attempt > 1 && run.Conclusion == "success":
 				cured++

@@ -84,9 +84,9 @@ func (f *fate) plan(repository string, past bool) plan {
 	switch f.IntN(8) {
 	case 0:
 		_, name, _ := strings.Cut(repository, "/")
-		r.Event, r.Branch, r.HeadRepository, r.Actor = "pull_request", "fix-the-footer", "marlow-forks/"+name, "marlow-forks"
+		r.Event, r.Branch, r.HeadRepository = "pull_request", "fix-the-footer", "marlow-forks/"+name
 	case 1:
-		r.Event, r.Branch, r.Actor = "pull_request", "dependabot/docker/node-26-alpine", "dependabot[bot]"
+		r.Event, r.Branch = "pull_request", "dependabot/docker/node-26-alpine"
 	case 2:
 		r.Branch = fmt.Sprintf("v1.%d.0", f.IntN(40)) // a tag
 	case 3:

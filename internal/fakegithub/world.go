@@ -240,7 +240,6 @@ func (w *World) addRun(r pushdoctor.Run, jobs []Job) pushdoctor.Run {
 	r.WorkflowName = cmp.Or(r.WorkflowName, strings.TrimSuffix(r.Workflow, path.Ext(r.Workflow)))
 	r.Branch = cmp.Or(r.Branch, "main")
 	r.Event = cmp.Or(r.Event, "push")
-	r.Actor = cmp.Or(r.Actor, "octo-dev")
 	r.HeadRepository = cmp.Or(r.HeadRepository, repo.Name)
 	r.HeadSHA = cmp.Or(r.HeadSHA, fmt.Sprintf("%040x", r.ID))
 	r.CreatedAt = r.CreatedAt.UTC().Truncate(time.Second)
