@@ -26,13 +26,12 @@ func everything(t *testing.T) *service {
 	for _, r := range store.Results {
 		s.read(t, 1, "image.yml", time.Hour, store.Reading{Result: r})
 	}
-	if err := s.db.CountRuns(1, []pushdoctor.Run{{RepositoryID: 1, ID: 1, Attempt: 1, Conclusion: "failure", UpdatedAt: start}}); err != nil {
+	if err := s.db.CountRuns(1, []pushdoctor.Run{{RepositoryID: 1, ID: 1, Attempt: 1, Workflow: "image.yml", WorkflowName: "Build", Conclusion: "failure", UpdatedAt: start}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.db.CountError("octo-lab/api", "not_found"); err != nil {
 		t.Fatal(err)
 	}
-	s.Workflow("octo-lab/api", "image.yml", "Build")
 	s.Collected("octo-lab/api", exporter.Collection{At: start, Oldest: start, Pending: 1})
 	s.Exchange("runs", 200, "token", "core", 5000, 4999, start, time.Second)
 	s.Diagnosed(time.Second)

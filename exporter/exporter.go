@@ -216,12 +216,8 @@ type Collection struct {
 // the At before it stays, and the older of both Oldest, since such a poll may not have seen what waits.
 func (e *Exporter) Collected(repository string, c Collection) { e.state.collected(repository, c) }
 
-// Dropped notes that the repository is no longer watched: what Collected and Workflow said of it is taken
-// back. Its counters stay.
+// Dropped notes that the repository is no longer watched: what Collected said of it is taken back. Its counters stay.
 func (e *Exporter) Dropped(repository string) { e.state.dropped(repository) }
-
-// Workflow notes that file, a base name such as image.yml, has this name in the repository.
-func (e *Exporter) Workflow(repository, file, name string) { e.state.workflow(repository, file, name) }
 
 func seconds(t time.Time) float64 {
 	if t.IsZero() {

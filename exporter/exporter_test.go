@@ -78,6 +78,16 @@ func (s *service) watch(t testing.TB, id int64, name string) {
 	}
 }
 
+// workflow counts a run of a workflow with that name.
+func (s *service) workflow(t testing.TB, repo int64, file, name string) {
+	t.Helper()
+	s.jobs++
+	run := pushdoctor.Run{RepositoryID: repo, ID: s.jobs, Attempt: 1, Workflow: file, WorkflowName: name, Conclusion: "success", UpdatedAt: start.Add(time.Hour)}
+	if err := s.db.CountRuns(repo, []pushdoctor.Run{run}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // read records the reading of a job that ended at the given time after start.
 func (s *service) read(t testing.TB, repo int64, workflow string, after time.Duration, r store.Reading) string {
 	t.Helper()
@@ -357,11 +367,12 @@ func TestHostileNames(t *testing.T) {
 	s.read(t, 1, strings.Repeat("é", 500)+".yml", time.Hour, findings(failure(403, pushdoctor.CausePermissionDenied)))
 	s.read(t, 1, strings.Repeat("é", 500)+".yaml", time.Hour, findings(failure(403, pushdoctor.CausePermissionDenied)))
 	s.now = time.Now().Add(birth)
-	s.Workflow("octo-lab/api", "a\xffb.yml", "\xf0\x28 name\n")
-	s.Workflow("octo-lab/api", "b.yml", strings.Repeat("x", 1<<20))
-	s.Workflow("octo-lab/api", "b.yml", "a second name takes the place of the first")
-	s.Workflow("octo-lab/api", "c.yml", "C")
-	s.Workflow("octo-lab/api", "d.yml", "beyond the limit")
+	s.watch(t, 2, "octo-lab/api")
+	s.workflow(t, 2, "a\xffb.yml", "\xf0\x28 name\n")
+	s.workflow(t, 2, "b.yml", strings.Repeat("x", 1<<20))
+	s.workflow(t, 2, "b.yml", "a second name takes the place of the first")
+	s.workflow(t, 2, "c.yml", "C")
+	s.workflow(t, 2, "d.yml", "beyond the limit")
 	s.Collected("octo-lab/\xfe", exporter.Collection{Pending: 1})
 	s.Exchange("runs\xff", 200, "token\xff", "core\xff", 1, 1, start, time.Second)
 	page := s.page(t, "")
@@ -374,9 +385,21 @@ func TestHostileNames(t *testing.T) {
 		`pushdoctor_push_failures_total{cause="permission_denied",registry="ghcr",repository="octo-lab/�\"quote\\\n# HELP x",status="403",workflow="` +
 			strings.Repeat("é", 100) + `"} 2`,
 		`pushdoctor_series_dropped_total{metric="pushdoctor_workflow_info"} 1`,
-		`pushdoctor_workflow_info{name="( name\n",repository="octo-lab/api",workflow="ab.yml"} 1`,
+		`pushdoctor_workflow_info{name="( name\n",repository="octo-lab/api",workflow="a�b.yml"} 1`,
 		`pushdoctor_workflow_info{name="C",repository="octo-lab/api",workflow="c.yml"} 1`,
 		`pushdoctor_workflow_info{name="a second name takes the place of the first",repository="octo-lab/api",workflow="b.yml"} 1`,
+	})
+}
+
+// Red where a restart takes the names of workflows away until each has run again.
+func TestWorkflowInfo(t *testing.T) {
+	s := newService(t, exporter.Options{})
+	s.watch(t, 1, "octo-lab/api")
+	s.workflow(t, 1, "image.yml", "Build")
+	s.restart(t)
+	s.watch(t, 1, "octo-lab/service")
+	compare(t, lines(s.page(t, ""), "pushdoctor_workflow_info"), []string{
+		`pushdoctor_workflow_info{name="Build",repository="octo-lab/service",workflow="image.yml"} 1`,
 	})
 }
 
@@ -447,9 +470,8 @@ func TestCollected(t *testing.T) {
 	s := newService(t, exporter.Options{})
 	s.Collected("octo-lab/api", exporter.Collection{At: start, Oldest: start.Add(-time.Minute), Pending: 3})
 	s.Collected("octo-lab/new", exporter.Collection{})
-	s.Workflow("octo-lab/api", "image.yml", "Build")
 	shown := func() []string {
-		return lines(s.page(t, ""), "pushdoctor_collect_lag_seconds", "pushdoctor_last_collect", "pushdoctor_pending_jobs", "pushdoctor_workflow_info")
+		return lines(s.page(t, ""), "pushdoctor_collect_lag_seconds", "pushdoctor_last_collect", "pushdoctor_pending_jobs")
 	}
 	s.now = start.Add(time.Hour)
 	compare(t, shown(), []string{
@@ -458,7 +480,6 @@ func TestCollected(t *testing.T) {
 		`pushdoctor_last_collect_timestamp_seconds{repository="octo-lab/api"} 1.7723592e+09`,
 		`pushdoctor_pending_jobs{repository="octo-lab/api"} 3`,
 		`pushdoctor_pending_jobs{repository="octo-lab/new"} 0`,
-		`pushdoctor_workflow_info{name="Build",repository="octo-lab/api",workflow="image.yml"} 1`,
 	})
 	// Polls that fail take nothing back: the alert for a repository that is not read hangs on it.
 	s.Collected("octo-lab/api", exporter.Collection{})
@@ -469,7 +490,6 @@ func TestCollected(t *testing.T) {
 		`pushdoctor_last_collect_timestamp_seconds{repository="octo-lab/api"} 1.7723592e+09`,
 		`pushdoctor_pending_jobs{repository="octo-lab/api"} 1`,
 		`pushdoctor_pending_jobs{repository="octo-lab/new"} 0`,
-		`pushdoctor_workflow_info{name="Build",repository="octo-lab/api",workflow="image.yml"} 1`,
 	})
 	s.Collected("octo-lab/api", exporter.Collection{At: start.Add(time.Minute)})
 	compare(t, lines(s.page(t, ""), `pushdoctor_collect_lag_seconds{repository="octo-lab/api"}`, "pushdoctor_last_collect"), []string{

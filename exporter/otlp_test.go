@@ -141,10 +141,10 @@ func TestOTLP(t *testing.T) {
 		"pushdoctor_push_failures_total{cicd.pipeline.name=image.yml error.type=permission_denied registry=ghcr " + api + "} 1",
 		"pushdoctor_push_failures_total{cicd.pipeline.name=image.yml error.type=timeout registry=ghcr " + api + "} 1",
 		"pushdoctor_runs_total{cicd.pipeline.name=image.yml cicd.pipeline.result=error " + api + "} 1",
+		"pushdoctor_runs_total{cicd.pipeline.name=image.yml cicd.pipeline.result=failure " + api + "} 1",
 		"pushdoctor_runs_total{cicd.pipeline.name=image.yml cicd.pipeline.result=neutral " + api + "} 1",
 		"pushdoctor_runs_total{cicd.pipeline.name=image.yml cicd.pipeline.result=success " + api + "} 1",
 		"pushdoctor_runs_total{cicd.pipeline.name=image.yml cicd.pipeline.result=timeout " + api + "} 1",
-		"pushdoctor_runs_total{cicd.pipeline.name=other cicd.pipeline.result=failure " + api + "} 1",
 		"pushdoctor_time_to_recovery_seconds{error.type=permission_denied registry=ghcr} 1",
 	})
 }

@@ -88,8 +88,6 @@ type state struct {
 	exemplars   exemplars
 	counters    counters
 	collections map[string]Collection
-	workflows   map[[2]string]string // names by repository and file
-	unnamed     map[[2]string]bool   // those beyond maxSeries
 
 	brokenFolded int // the most series of push_broken that one scrape folded
 }
@@ -98,8 +96,6 @@ func newState(db *store.DB, o Options) *state {
 	return &state{
 		db: db, maxSeries: o.MaxSeries, birth: o.Birth, now: o.Now,
 		collections: map[string]Collection{},
-		workflows:   map[[2]string]string{},
-		unnamed:     map[[2]string]bool{},
 	}
 }
 
@@ -126,22 +122,6 @@ func (s *state) dropped(repository string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.collections, label(repository))
-	maps.DeleteFunc(s.workflows, func(k [2]string, _ string) bool { return k[0] == label(repository) })
-	maps.DeleteFunc(s.unnamed, func(k [2]string, _ bool) bool { return k[0] == label(repository) })
-}
-
-func (s *state) workflow(repository, file, name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := [2]string{label(repository), label(file)}
-	if _, known := s.workflows[key]; !known && len(s.workflows) >= s.maxSeries {
-		if len(s.unnamed) < s.maxSeries { // the count ends somewhere, as the memory must
-			s.unnamed[key] = true
-		}
-		return
-	}
-	s.workflows[key] = label(name)
-	delete(s.unnamed, key)
 }
 
 // Describe implements prometheus.Collector.
@@ -158,6 +138,7 @@ func (s *state) Describe(ch chan<- *prometheus.Desc) {
 func (s *state) Collect(ch chan<- prometheus.Metric) {
 	now := s.now()
 	s.collectService(ch, now)
+	s.collectWorkflows(ch)
 	s.collectGroups(ch, now)
 	s.collectIncidents(ch, now)
 
@@ -235,10 +216,29 @@ func (s *state) collectService(ch chan<- prometheus.Metric, now time.Time) {
 			gauge(lastCollect, seconds(c.At), repository)
 		}
 	}
-	for k, name := range s.workflows {
-		gauge(workflowInfo, 1, k[0], k[1], name)
+}
+
+// collectWorkflows names the workflows, those of the repositories with the lowest ids first: the same after a restart.
+func (s *state) collectWorkflows(ch chan<- prometheus.Metric) {
+	repos, err := s.db.Repositories()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(workflowInfo, err)
+		return
 	}
-	ch <- prometheus.MustNewConstMetric(seriesDropped, prometheus.CounterValue, float64(len(s.unnamed)), workflowMetric)
+	shown, folded := map[[2]string]bool{}, 0
+	for _, r := range repos {
+		for _, file := range slices.Sorted(maps.Keys(r.Workflows)) {
+			switch k := [2]string{label(r.Name), label(file)}; {
+			case shown[k]: // another repository had the name before
+			case len(shown) >= s.maxSeries:
+				folded++
+			default:
+				shown[k] = true
+				ch <- prometheus.MustNewConstMetric(workflowInfo, prometheus.GaugeValue, 1, k[0], k[1], label(r.Workflows[file]))
+			}
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(seriesDropped, prometheus.CounterValue, float64(folded), workflowMetric)
 }
 
 // A series is one line of a family. It is the sum of its parts, each with its own birth: a part that

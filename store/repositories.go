@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -19,7 +21,16 @@ type Repository struct {
 	Cursor    pushdoctor.Cursor `json:"cursor"`
 	State     string            `json:"state,omitempty"`  // how its last collecting ended, in the collector's words
 	Reason    string            `json:"reason,omitempty"` // why it ended so
+
+	// Workflows are the names of workflows by the base names of their files, as the newest runs that CountRuns was told of have them.
+	Workflows map[string]string `json:"workflows,omitempty"`
 }
+
+// maxWorkflows and maxName bound what a repository says of its workflows.
+const (
+	maxWorkflows = 1000
+	maxName      = 200 // bytes
+)
 
 var errNoRepository = errors.New("the store has no such repository")
 
@@ -53,8 +64,9 @@ func (db *DB) Repositories() ([]Repository, error) {
 	return out, err
 }
 
-// PutRepository writes r over what the store knows of it, but for two things: LiveSince is set once and never
-// moves, and the cursor only goes forward. What was counted before LiveSince was set stays history.
+// PutRepository writes r over what the store knows of it, but for three things: LiveSince is set once and never
+// moves, the cursor only goes forward, and Workflows are those that CountRuns was told of. What was counted before LiveSince was set
+// stays history.
 func (db *DB) PutRepository(r Repository) error {
 	what := fmt.Sprintf("repository %d", r.ID)
 	if r.ID <= 0 {
@@ -69,6 +81,7 @@ func (db *DB) PutRepository(r Repository) error {
 			r.LiveSince = old.LiveSince
 		}
 		r.Cursor = later(old.Cursor, r.Cursor)
+		r.Workflows = old.Workflows
 		return putRepository(tx, r)
 	})
 }
@@ -136,4 +149,19 @@ func repositoryNames(tx *bbolt.Tx) (map[int64]string, error) {
 		return err
 	})
 	return names, err
+}
+
+// named returns r with the name of the run's workflow, and whether that is news. A run of long ago does not bring back an old name.
+func (r Repository) named(run pushdoctor.Run) (Repository, bool) {
+	file := run.Workflow
+	name := strings.ToValidUTF8(run.WorkflowName[:min(len(run.WorkflowName), maxName)], "")
+	known, ok := r.Workflows[file]
+	if file == "" || file == "other" || name == "" || known == name || ok && !r.live(run.UpdatedAt) || !ok && len(r.Workflows) >= maxWorkflows {
+		return r, false
+	}
+	if r.Workflows = maps.Clone(r.Workflows); r.Workflows == nil {
+		r.Workflows = map[string]string{}
+	}
+	r.Workflows[file] = name
+	return r, true
 }

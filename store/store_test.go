@@ -759,3 +759,38 @@ func TestTotalsOfRenamed(t *testing.T) {
 		t.Errorf("totals after Forget (-want +got):\n%s", diff)
 	}
 }
+
+// Red where a workflow has no name, or one that it had long ago, or one that whoever writes the repository's state has lost.
+func TestWorkflowNames(t *testing.T) {
+	db := open(t, file(t))
+	repo := store.Repository{ID: 1, Name: "octo-lab/api", LiveSince: day}
+	if err := db.PutRepository(repo); err != nil {
+		t.Fatal(err)
+	}
+	for n, run := range []pushdoctor.Run{
+		{Workflow: "image.yml", WorkflowName: "Image of long ago", UpdatedAt: day.Add(-time.Hour)},
+		{Workflow: "image.yml", WorkflowName: "Image", UpdatedAt: day.Add(time.Hour)},
+		{Workflow: "image.yml", WorkflowName: "Image of before", UpdatedAt: day.Add(-2 * time.Hour)},
+		{Workflow: "release.yml", WorkflowName: "Release", UpdatedAt: day.Add(-time.Hour)},
+		{Workflow: "other", WorkflowName: "of a branch", UpdatedAt: day.Add(time.Hour)},
+		{Workflow: "", WorkflowName: "of nothing", UpdatedAt: day.Add(time.Hour)},
+		{Workflow: "docs.yml", WorkflowName: strings.Repeat("é", 101), UpdatedAt: day.Add(time.Hour)},
+	} {
+		run.ID, run.Attempt, run.Conclusion = int64(n+1), 1, "success"
+		if err := db.CountRuns(1, []pushdoctor.Run{run}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	repo.State = "forbidden"
+	if err := db.PutRepository(repo); err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := db.Repository(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"image.yml": "Image", "release.yml": "Release", "docs.yml": strings.Repeat("é", 100)}
+	if d := cmp.Diff(want, got.Workflows); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}

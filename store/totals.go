@@ -85,8 +85,8 @@ func (t Total) compare(u Total) int {
 	return cmp.Or(strings.Compare(t.Metric, u.Metric), slices.Compare(t.Labels, u.Labels), cmp.Compare(live(t.Live), live(u.Live)))
 }
 
-// CountRuns counts the attempts among runs that have ended, each one once, and remembers that it has. Those on a watched Ref
-// are among Candidates from then on.
+// CountRuns counts the attempts among runs that have ended, each one once, and remembers that it has, and the names of their workflows. Those
+// on a watched Ref are among Candidates from then on.
 func (db *DB) CountRuns(repo int64, runs []pushdoctor.Run) error {
 	what := fmt.Sprintf("runs of repository %d", repo)
 	if repo <= 0 {
@@ -112,6 +112,11 @@ func (db *DB) CountRuns(repo int64, runs []pushdoctor.Run) error {
 			r, err := ensureRepository(tx, repo, run.Repository)
 			if err != nil {
 				return err
+			}
+			if named, ok := r.named(run); ok {
+				if err := putRepository(tx, named); err != nil {
+					return err
+				}
 			}
 			if err := tx.Bucket(bucketRuns).Put(runKey(repo, run), runRow{seconds(run.UpdatedAt), run.Conclusion, workflowLabel(run.Workflow)}.encode()); err != nil {
 				return err

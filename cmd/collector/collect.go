@@ -50,8 +50,7 @@ type collector struct {
 	now    func() time.Time
 	slots  chan struct{} // a log is being read for each element
 
-	diagnosed func(time.Duration)                 // told of each log that was read; nil: nobody
-	workflow  func(repository, file, name string) // told of each workflow
+	diagnosed func(time.Duration) // told of each log that was read; nil: nobody
 }
 
 func newCollector(github *actions.Client, db *store.DB, rules *classifier.Rules, config configs.Config, log *slog.Logger) *collector {
@@ -439,9 +438,6 @@ func (c *collector) look(ctx context.Context, run pushdoctor.Run, again bool) (r
 	}
 	if !matches(c.config.Workflows, run.Workflow) {
 		return nil, nil, nil
-	}
-	if c.workflow != nil && run.Workflow != "other" {
-		c.workflow(run.Repository, run.Workflow, run.WorkflowName)
 	}
 	attempts, err = c.before(ctx, run)
 	if err != nil {

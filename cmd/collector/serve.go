@@ -193,7 +193,6 @@ func (s *service) newEstate(config configs.Config, before *estate) (*estate, err
 		o.Observe = s.observe
 	}, func(c *collector) {
 		c.diagnosed = s.exporter.Diagnosed
-		c.workflow = s.exporter.Workflow
 	})
 }
 
