@@ -138,9 +138,18 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 		Name: "pushdoctor_store_bytes",
 		Help: "Size of the store's file.",
 	}, func() float64 { return float64(db.Size()) })
+	writable := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pushdoctor_store_writable",
+		Help: "1 while what was last to be written is in the store, 0 after it could not be.",
+	}, func() float64 {
+		if db.Writable() {
+			return 1
+		}
+		return 0
+	})
 
 	r.MustRegister(e.requests, e.requestDuration, e.rateLimit, e.rateRemaining, e.rateReset, e.credentialValid, e.renewed,
-		e.diagnose, e.reloadOK, e.reloadTime, build, size, causes(), e.deliveries, newQueue(db), e.state)
+		e.diagnose, e.reloadOK, e.reloadTime, build, size, writable, causes(), e.deliveries, newQueue(db), e.state)
 	return e
 }
 

@@ -40,6 +40,7 @@ var metrics = []string{
 	"pushdoctor_runs_total COUNTER conclusion repository workflow",
 	"pushdoctor_series_dropped_total COUNTER metric",
 	"pushdoctor_store_bytes GAUGE",
+	"pushdoctor_store_writable GAUGE",
 	"pushdoctor_time_to_recovery_seconds HISTOGRAM cause registry",
 	"pushdoctor_webhook_deliveries_total COUNTER event result",
 	"pushdoctor_workflow_info GAUGE name repository workflow",

@@ -163,6 +163,9 @@ func writeFull(t *testing.T, r room) {
 		if err := write.do(n); !errors.Is(err, store.ErrFull) {
 			t.Fatalf("%s again: %v", write.name, err)
 		}
+		if db.Writable() {
+			t.Errorf("%s failed, and the store is said to be writable", write.name)
+		}
 		found := find(t, db, store.Query{})
 		if len(found) != 2*jobs {
 			t.Errorf("%s: %d findings can be read, want %d", write.name, len(found), 2*jobs)
@@ -177,6 +180,9 @@ func writeFull(t *testing.T, r room) {
 			}
 		}
 		must(db.Check(), r.relax(), write.do(n), db.Check())
+		if !db.Writable() {
+			t.Errorf("%s got through, and the store is said not to be writable", write.name)
+		}
 	}
 	want := fmt.Sprintf("history pushes{octo-lab/api,image.yml,ghcr,failed} %d", 2*jobs)
 	if got := totals(t, db); !slices.Contains(got, want) {

@@ -59,6 +59,7 @@ type DB struct {
 	bolt    *bbolt.DB
 	path    string
 	damaged atomic.Bool
+	failing atomic.Bool // what was to be written last is not in the file
 
 	staleAfter atomic.Int64 // nanoseconds; 0: defaultStaleAfter
 	series     seriesCache
@@ -270,9 +271,21 @@ func (db *DB) update(what string, do func(*bbolt.Tx) error) error {
 		if db.damaged.Load() {
 			return ErrDamaged
 		}
-		return roomless(db.bolt.Update(do))
+		var refused error
+		err := db.bolt.Update(func(tx *bbolt.Tx) error {
+			refused = do(tx)
+			return refused
+		})
+		if refused == nil { // else it never came to writing
+			db.failing.Store(err != nil)
+		}
+		return roomless(err)
 	})
 }
+
+// Writable reports whether the last transaction that was to be written is in the file. It is true until one was tried, and false for good
+// once damage was seen.
+func (db *DB) Writable() bool { return !db.failing.Load() && !db.damaged.Load() }
 
 // guard turns bbolt's panics into errors. bbolt trusts the numbers that it reads from its pages: a damaged one
 // is an index out of range, or an address outside of the mapped file.
