@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +57,24 @@ func BenchmarkScrape(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A scrape while everything fails costs what one of a quiet hour does and little more: red in the figures where it reads each finding again.
+func BenchmarkScrapeIncident(b *testing.B) {
+	s := newService(b, exporter.Options{})
+	for repo := range int64(300) {
+		s.watch(b, repo+1, fmt.Sprintf("octo-lab/service-%d", repo))
+		f := failure(503, pushdoctor.CauseRegistryUnavailable)
+		f.Evidence = []pushdoctor.Evidence{{Kind: pushdoctor.EvidenceAnswer, Line: 7, Text: strings.Repeat("503 Service Unavailable ", 300)}}
+		s.read(b, repo+1, "image.yml", time.Hour, findings(f, f, f, f, f))
+	}
+	s.now = start.Add(time.Hour)
+	h := exporter.Handler(s.registry, slog.New(slog.DiscardHandler))
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		h.ServeHTTP(&discard{header: http.Header{}}, r)
 	}
 }
 

@@ -3,6 +3,7 @@ package exporter
 import (
 	"time"
 
+	"github.com/akkospace/pushdoctor"
 	"github.com/akkospace/pushdoctor/store"
 )
 
@@ -10,10 +11,14 @@ import (
 // series; Prometheus wants an exemplar of those that grow, and gets the others' by and by.
 const lookups = 500
 
-// exemplars remembers when the findings happened that raised the series last. An exemplar without a time of
-// its own would be a new one at each scrape. The time is zero where there is none: the finding may have been pruned since, or
-// replaced by another reading.
-type exemplars map[string]time.Time
+// exemplars remembers of the findings that the series name when they happened and why. An exemplar without a time of its own would be a new one
+// at each scrape. The time is zero where there is none: the finding may have been pruned since, or replaced by another reading.
+type exemplars map[string]exemplar
+
+type exemplar struct {
+	at    time.Time
+	cause pushdoctor.Cause
+}
 
 // next returns the exemplars for totals, with those of e that still stand.
 func (e exemplars) next(db *store.DB, totals []store.Total) (exemplars, error) {
@@ -22,7 +27,7 @@ func (e exemplars) next(db *store.DB, totals []store.Total) (exemplars, error) {
 		if t.Finding == "" {
 			continue
 		}
-		at, known := e[t.Finding]
+		of, known := e[t.Finding]
 		if !known {
 			if asked++; asked > lookups {
 				continue
@@ -32,10 +37,10 @@ func (e exemplars) next(db *store.DB, totals []store.Total) (exemplars, error) {
 				return e, err
 			}
 			if ok {
-				at = f.CompletedAt
+				of = exemplar{f.CompletedAt, f.Cause}
 			}
 		}
-		out[t.Finding] = at
+		out[t.Finding] = of
 	}
 	return out, nil
 }

@@ -266,6 +266,9 @@ func TestBirth(t *testing.T) {
 
 	s.read(t, 1, "image.yml", 2*time.Hour, findings(failure(0, pushdoctor.CauseTimeout)))
 	compare(t, shown(), []string{"pushdoctor_log_bytes_total 2000", series + "2"}) // it is born once
+
+	s.now = before.Add(-time.Hour) // the clock was set back, and Prometheus would take a fall for a reset
+	compare(t, shown(), []string{"pushdoctor_log_bytes_total 2000", series + "2"})
 }
 
 // A limit that folds other series after a restart, that folds a closed label, or that loses an event turns this red.
@@ -339,13 +342,30 @@ func TestExemplar(t *testing.T) {
 	s.restart(t)
 	compare(t, shown(), series("2", id, 2*time.Hour))
 
+	// A log of before that was read late: Prometheus refuses an exemplar that is older than its last one.
+	s.read(t, 1, "image.yml", time.Hour+time.Minute, findings(failure(0, pushdoctor.CauseTimeout)))
+	compare(t, shown(), series("3", id, 2*time.Hour))
+
 	// The store has let go of the finding, not of the total.
 	s.restart(t)
 	if _, _, err := s.db.Prune(start.Add(100*time.Hour), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	compare(t, shown(), []string{
-		`pushdoctor_push_failures_total{cause="timeout",registry="ghcr",repository="octo-lab/api",status="none",workflow="image.yml"} 2.0`,
+		`pushdoctor_push_failures_total{cause="timeout",registry="ghcr",repository="octo-lab/api",status="none",workflow="image.yml"} 3.0`,
+	})
+}
+
+// Red where a series names a finding of which another reading has found another cause.
+func TestExemplarReadAgain(t *testing.T) {
+	s := newService(t, exporter.Options{})
+	s.watch(t, 1, "octo-lab/api")
+	s.read(t, 1, "image.yml", time.Hour, findings(failure(403, pushdoctor.CausePermissionDenied)))
+	s.jobs--
+	s.read(t, 1, "image.yml", time.Hour, findings(failure(403, pushdoctor.CausePackageAccessDenied)))
+	s.now = time.Now().Add(birth)
+	compare(t, lines(s.page(t, openMetrics), "pushdoctor_push_failures_total"), []string{
+		`pushdoctor_push_failures_total{cause="permission_denied",registry="ghcr",repository="octo-lab/api",status="403",workflow="image.yml"} 1.0`,
 	})
 }
 

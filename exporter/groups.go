@@ -113,7 +113,7 @@ func (s *state) collectRecoveries(ch chan<- prometheus.Metric, totals []store.To
 		sr.buckets[bound] = uint64(t.Value)
 	}
 	for _, sr := range all {
-		if now.Sub(sr.born) < s.birth {
+		if age := now.Sub(sr.born); age >= 0 && age < s.birth {
 			sr.sum, sr.buckets = 0, nil
 		}
 		upTo := func(bound float64) (n uint64) {
@@ -135,42 +135,66 @@ func (s *state) collectRecoveries(ch chan<- prometheus.Metric, totals []store.To
 const (
 	incidentWithin       = 15 * time.Minute
 	incidentRepositories = 3
-	// incidentFindings bounds how many findings of a cause a scrape reads: an incident has its three repositories among the newest.
-	incidentFindings = 500
 )
+
+// A trouble is one failure that may pass by itself. A host that is no product of its own is one registry.
+type trouble struct {
+	registry   pushdoctor.Registry
+	host       string // of other
+	repository int64
+}
 
 // collectIncidents makes the gauge of registries that seem to have trouble of their own at now. Whatever is read of history has ended
 // long ago, and does not count.
 func (s *state) collectIncidents(ch chan<- prometheus.Metric, now time.Time) {
-	// A host that is no product of its own is one registry; names and addresses of a private network may be the
-	// same in repositories that share nothing, and where no host is known there may be many.
-	type registry struct {
-		name pushdoctor.Registry
-		host string
-	}
-	troubled := map[registry]map[int64]bool{}
+	s.mu.Lock()
+	before := s.troubles
+	s.mu.Unlock()
+	troubles := map[string]trouble{}
 	for _, cause := range pushdoctor.Causes {
 		if cause.Lasting() {
 			continue
 		}
-		found, err := s.db.Find(store.Query{Since: now.Add(-incidentWithin), Cause: cause, Limit: incidentFindings, Newest: true})
+		// An incident is when there are many, and when each scrape must not read them all.
+		found, err := s.db.Find(store.Query{Since: now.Add(-incidentWithin), Cause: cause, Skip: func(id string) bool {
+			known, ok := before[string(cause)+id]
+			if ok {
+				troubles[string(cause)+id] = known
+			}
+			return ok
+		}})
 		if err != nil {
 			ch <- prometheus.NewInvalidMetric(registryIncident, err)
 			return
 		}
 		for _, f := range found {
-			r := registry{name: f.Registry}
-			switch f.Registry {
-			case pushdoctor.RegistryLocal, pushdoctor.RegistryUnknown:
-				continue
-			case pushdoctor.RegistryOther:
-				r.host = f.Host
+			one := trouble{registry: f.Registry, repository: f.RepositoryID}
+			if f.Registry == pushdoctor.RegistryOther {
+				one.host = f.Host
 			}
-			if troubled[r] == nil {
-				troubled[r] = map[int64]bool{}
-			}
-			troubled[r][f.RepositoryID] = true
+			troubles[string(cause)+f.ID] = one
 		}
+	}
+	s.mu.Lock()
+	s.troubles = troubles
+	s.mu.Unlock()
+
+	type registry struct {
+		name pushdoctor.Registry
+		host string
+	}
+	troubled := map[registry]map[int64]bool{}
+	for _, one := range troubles {
+		// Names and addresses of a private network may be the same in repositories that share nothing, and where no host is known
+		// there may be many.
+		if one.registry == pushdoctor.RegistryLocal || one.registry == pushdoctor.RegistryUnknown {
+			continue
+		}
+		r := registry{one.registry, one.host}
+		if troubled[r] == nil {
+			troubled[r] = map[int64]bool{}
+		}
+		troubled[r][one.repository] = true
 	}
 	incidents := map[pushdoctor.Registry]float64{}
 	for r, repositories := range troubled {

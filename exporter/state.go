@@ -88,6 +88,7 @@ type state struct {
 	exemplars   exemplars
 	counters    counters
 	collections map[string]Collection
+	troubles    map[string]trouble // what an incident may be of, by cause and id
 
 	brokenFolded int // the most series of push_broken that one scrape folded
 }
@@ -250,11 +251,11 @@ type series struct {
 }
 
 // at returns what the series shows at now. A series that begins with 1 has no increase for Prometheus, so each
-// part stands at 0 for the time of birth.
+// part stands at 0 for the time of birth. A birth to come is one of before the clock was set back: a counter never falls for that.
 func (s *series) at(now time.Time, birth time.Duration) float64 {
 	sum := 0.0
 	for _, p := range s.parts {
-		if len(s.labels) == 0 || now.Sub(p.Born) >= birth {
+		if age := now.Sub(p.Born); len(s.labels) == 0 || age < 0 || age >= birth {
 			sum += p.Value
 		}
 	}
@@ -267,8 +268,9 @@ func (s *series) counter(now time.Time, birth time.Duration, known exemplars) co
 	if c.value == 0 || len(s.parts) != 1 {
 		return c
 	}
-	if at := known[s.parts[0].Finding]; !at.IsZero() {
-		c.finding, c.at = s.parts[0].Finding, at
+	// The cause is the last label. Another reading may have found another one.
+	if of := known[s.parts[0].Finding]; !of.at.IsZero() && string(of.cause) == s.labels[len(s.labels)-1] {
+		c.finding, c.at = s.parts[0].Finding, of.at
 	}
 	return c
 }

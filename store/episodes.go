@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -411,12 +412,7 @@ func (t thing) fold(like groupRow, from, to uint64) ([]*groupRow, error) {
 
 // eventID is the id of the finding of a failure's key.
 func eventID(k []byte) string {
-	job, errJob := number(k[25:33])
-	n, errN := number(k[33:eventLen])
-	if errJob != nil || errN != nil {
-		panic("store: a key of another length") // it was sliced to it
-	}
-	return findingID(int64(job), int(n))
+	return findingID(int64(binary.BigEndian.Uint64(k[25:])), int(binary.BigEndian.Uint64(k[33:eventLen])))
 }
 
 // laterID reports whether a finding comes after another one whose job ended in the same second.

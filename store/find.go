@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -25,6 +26,10 @@ type Query struct {
 	Limit      int    // 0: all, which is a lot of memory
 	After      string // the id of the last finding of the page before
 	Newest     bool   // the newest first; else the oldest
+
+	// Skip is asked about each finding before it is read, and leaves out those of which it returns true; nil: none. To find one is cheap, to read it
+	// is not.
+	Skip func(id string) bool
 }
 
 // A Stored finding is a finding with the job it was made in. Its JSON is the object of `pushdoctor findings`.
@@ -40,10 +45,7 @@ type Stored struct {
 func (db *DB) Find(q Query) ([]Stored, error) {
 	var out []Stored
 	err := db.view("findings", func(tx *bbolt.Tx) error {
-		names, err := repositoryNames(tx)
-		if err != nil {
-			return err
-		}
+		allNames := sync.OnceValues(func() (map[int64]string, error) { return repositoryNames(tx) })
 		low, high, err := bounds(tx, q)
 		if err != nil {
 			return err
@@ -51,6 +53,10 @@ func (db *DB) Find(q Query) ([]Stored, error) {
 		var scans []*scan
 		switch {
 		case q.Repository != "":
+			names, err := allNames()
+			if err != nil {
+				return err
+			}
 			for id, name := range names {
 				if strings.EqualFold(name, q.Repository) {
 					scans = append(scans, newScan(tx.Bucket(bucketByRepository), key(uint64(id)), low, high, q.Newest))
@@ -68,7 +74,15 @@ func (db *DB) Find(q Query) ([]Stored, error) {
 				return nil
 			}
 			at := s.at
-			if q.Repository == "" || q.Cause == "" || string(s.value) == string(q.Cause) {
+			id, err := idAt(at)
+			if err != nil {
+				return err
+			}
+			if (q.Repository == "" || q.Cause == "" || string(s.value) == string(q.Cause)) && (q.Skip == nil || !q.Skip(id)) {
+				names, err := allNames()
+				if err != nil {
+					return err
+				}
 				f, err := stored(at, findings.Get(at), names)
 				if err != nil {
 					return err
@@ -118,15 +132,11 @@ func stored(at, value []byte, names map[int64]string) (Stored, error) {
 	if err := decode(value, &r); err != nil {
 		return Stored{}, fmt.Errorf("finding %x: %w", at, err)
 	}
-	job, err := number(at[8:16])
+	id, err := idAt(at)
 	if err != nil {
 		return Stored{}, err
 	}
-	n, err := number(at[16:])
-	if err != nil {
-		return Stored{}, err
-	}
-	f := Stored{ID: findingID(int64(job), int(n)), Job: r.Job.job(), Finding: r.Finding, Facts: r.Facts}
+	f := Stored{ID: id, Job: r.Job.job(), Finding: r.Finding, Facts: r.Facts}
 	f.Facts.TokenLine = r.TokenLine
 	if name, ok := names[f.RepositoryID]; ok {
 		f.Repository = name

@@ -251,7 +251,7 @@ func bounded(f pushdoctor.Finding, facts pushdoctor.Facts) (pushdoctor.Finding, 
 
 // countReading raises the totals by one execution that was read for the first time.
 func countReading(tx *bbolt.Tx, r Reading, live bool) error {
-	t := tally{bucket: tx.Bucket(bucketTotals), live: live, now: time.Now()}
+	t := tally{bucket: tx.Bucket(bucketTotals), live: live, now: time.Now(), ended: seconds(r.Job.CompletedAt)}
 	repo, workflow := r.Job.RepositoryID, workflowLabel(r.Job.Workflow)
 	for i, f := range r.Findings {
 		metric, result := failureMetric(f.Recovered)

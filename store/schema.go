@@ -146,6 +146,14 @@ func executionKey(e pushdoctor.Execution) []byte {
 // suffix is how a finding's key ends in every index, and its key among the findings.
 func suffix(ended uint64, job int64, n int) []byte { return key(ended, uint64(job), uint64(n)) }
 
+// idAt is the id of the finding with that suffix.
+func idAt(suffix []byte) (string, error) {
+	if len(suffix) != 24 {
+		return "", fmt.Errorf("%w: a finding's key of %d bytes", ErrDamaged, len(suffix))
+	}
+	return findingID(int64(binary.BigEndian.Uint64(suffix[8:])), int(binary.BigEndian.Uint64(suffix[16:]))), nil
+}
+
 func causePrefix(c pushdoctor.Cause) []byte { return append([]byte(c), 0) }
 
 func findingID(job int64, n int) string { return fmt.Sprintf("%d-%d", job, n) }

@@ -794,3 +794,30 @@ func TestWorkflowNames(t *testing.T) {
 		t.Errorf("-want +got\n%s", d)
 	}
 }
+
+// Red where a run without an end, of which GitHub's answers have none, makes a history from the year 1 on.
+func TestRunWithoutEnd(t *testing.T) {
+	db := open(t, file(t))
+	if err := db.CountRuns(1, []pushdoctor.Run{{Repository: "octo-lab/api", ID: 1, Attempt: 1, Conclusion: "failure"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := totals(t, db); len(got) != 0 {
+		t.Errorf("totals %q, want none", got)
+	}
+}
+
+// Red where Skip is asked about a finding that is not asked for, or reads one all the same.
+func TestSkip(t *testing.T) {
+	db := open(t, file(t))
+	for job := range int64(4) {
+		record(t, db, reading(job+1, day.Add(time.Duration(job)*time.Hour), denied("api"), reset("web", false)), true)
+	}
+	var asked []string
+	got := ids(find(t, db, store.Query{Since: day.Add(time.Hour), Cause: pushdoctor.CauseConnectionLost, Skip: func(id string) bool {
+		asked = append(asked, id)
+		return id == "3-2"
+	}}))
+	if want := "2-2 4-2"; got != want || !slices.Equal(asked, []string{"2-2", "3-2", "4-2"}) {
+		t.Errorf("found %s, want %s; asked about %q", got, want, asked)
+	}
+}

@@ -39,7 +39,7 @@ type Total struct {
 	Value   float64
 	Born    time.Time // when it was first raised, by this machine's clock
 	Live    bool      // it counts what ended since the repository's LiveSince; else what ended before
-	Finding string    // the id of the finding that raised it last; "" but for failed pushes
+	Finding string    // the id of the newest finding that raised it; "" but for failed pushes
 }
 
 // Totals returns all totals, sorted by metric, labels and Live. A repository is called by its present name.
@@ -93,7 +93,7 @@ func (db *DB) CountRuns(repo int64, runs []pushdoctor.Run) error {
 		return fmt.Errorf("store %s: %s: %w", db.path, what, errNoRepository)
 	}
 	fresh := func(tx *bbolt.Tx, run pushdoctor.Run) bool {
-		return run.Conclusion != "" && !forgotten(tx, seconds(run.UpdatedAt)) && tx.Bucket(bucketRuns).Get(runKey(repo, run)) == nil
+		return run.Conclusion != "" && !run.UpdatedAt.IsZero() && !forgotten(tx, seconds(run.UpdatedAt)) && tx.Bucket(bucketRuns).Get(runKey(repo, run)) == nil
 	}
 	// A sweep sees the same runs again and again; there is no need to write to the disk for that.
 	var some bool
@@ -164,6 +164,7 @@ type tally struct {
 	live    bool
 	now     time.Time
 	finding string
+	ended   uint64 // when the finding's job did
 	err     error
 }
 
@@ -184,15 +185,28 @@ func (t *tally) raise(metric string, repo int64, by float64, labels ...string) {
 		k[len(k)-1] = 1
 	}
 	k = append(binary.BigEndian.AppendUint64(k, uint64(repo)), words...)
-	value, born := 0.0, uint64(t.now.UnixNano())
+	value, born, finding := 0.0, uint64(t.now.UnixNano()), t.finding
 	if old := t.bucket.Get(k); old != nil {
 		if len(old) < 16 {
 			t.err = fmt.Errorf("%w: a total of %d bytes", ErrDamaged, len(old))
 			return
 		}
 		value, born = math.Float64frombits(binary.BigEndian.Uint64(old)), binary.BigEndian.Uint64(old[8:])
+		if was := string(old[16:]); was != "" && t.before(was) {
+			finding = was
+		}
 	}
-	t.err = t.bucket.Put(k, append(key(math.Float64bits(value+by), born), t.finding...))
+	t.err = t.bucket.Put(k, append(key(math.Float64bits(value+by), born), finding...))
+}
+
+// before reports whether the tally's finding happened before that one. Logs are not read in the order in which their jobs ended.
+func (t *tally) before(id string) bool {
+	job, n, ok := parseID(id)
+	if !ok {
+		return false
+	}
+	ended := t.bucket.Tx().Bucket(bucketByID).Get(key(uint64(job), uint64(n)))
+	return len(ended) == 8 && t.ended < binary.BigEndian.Uint64(ended)
 }
 
 // A seriesCache keeps what the keys of totals say, which costs more to read than all else of them: each scrape reads them all, and they do not change.
