@@ -63,6 +63,7 @@ type Exchange struct {
 	Resource         string
 	Limit, Remaining int
 	Reset            time.Time
+	Expires          time.Time     // when the token ends, of which GitHub tells where it was made to end; zero for one that is renewed by itself
 	Duration         time.Duration // to the end of the answer; for a log, to its first byte
 	Err              error         // why there was no answer, or none that could be used
 }
@@ -265,6 +266,9 @@ func (c *Client) Repositories(ctx context.Context, owner string) ([]RepositoryIn
 	}
 	return all, nil
 }
+
+// Credential returns the name that Exchanges have of what the client's requests are signed with.
+func (c *Client) Credential() string { return c.gate.name }
 
 // Flush hands to PutPages what was kept of answers since the last time: what a poll needs of them, without the texts in them, under
 // keys that hold no token and belong to one. What it hands over need not be asked for again while it has not changed.

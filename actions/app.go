@@ -105,6 +105,9 @@ func (a *App) Installations(ctx context.Context) ([]Installation, error) {
 	return all, nil
 }
 
+// Credential returns the name that Exchanges have of the App itself, "app".
+func (a *App) Credential() string { return a.client.Credential() }
+
 // Client returns a Client that reads what the installation may, with limits and kept answers of its own. Its
 // Credential is "app/ACCOUNT". It gets tokens when it needs them and renews them in time; where it gets none, its calls
 // return ErrSuspended, or ErrUnauthorized where the App was removed. Each call returns another Client.
@@ -118,7 +121,9 @@ func (a *App) Client(i Installation) (*Client, error) {
 		o.Credential += strconv.FormatInt(i.ID, 10)
 	}
 	o.Tokens = (&lease{app: a, id: i.ID, turn: make(chan struct{}, 1)}).get
-	return newClient(o, a.client.base), nil
+	c := newClient(o, a.client.base)
+	c.gate.leased = true
+	return c, nil
 }
 
 // How the tokens of an installation are renewed. They live for an hour.

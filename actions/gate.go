@@ -41,6 +41,7 @@ type gate struct {
 	root    *url.URL
 	tokens  func(context.Context) (string, error)
 	name    string // of the credential
+	leased  bool   // its tokens are renewed by themselves
 	signed  bool   // base signs each request, with the time
 	agent   string
 	reserve float64
@@ -206,6 +207,9 @@ func (g *gate) send(req *http.Request, endpoint, token string) reply {
 	e := Exchange{Endpoint: endpoint, Code: r.code, Credential: credential, Renewed: known && !kept && r.code == http.StatusOK, Duration: g.now().Sub(r.sent), Err: r.err}
 	if q, ok := readQuota(r.header, g.now()); ok {
 		e.Resource, e.Limit, e.Remaining, e.Reset = q.resource, q.limit, q.remaining, q.reset
+	}
+	if !g.leased && !g.signed {
+		e.Expires = readExpiry(r.header)
 	}
 	g.observe(e)
 	if r.cached {

@@ -36,6 +36,19 @@ func readQuota(h http.Header, now time.Time) (quota, bool) {
 	return quota{resource, limit, remaining, now.Add(left)}, true
 }
 
+// readExpiry reads out of an answer's header when the token ends; zero where it does not say. Some tokens have a zone's name there, some its offset.
+//
+// Source: https://github.blog/changelog/2021-07-26-expiration-options-for-personal-access-tokens/ and
+// https://github.com/google/go-github/issues/2649
+func readExpiry(h http.Header) time.Time {
+	for _, layout := range []string{"2006-01-02 15:04:05 MST", "2006-01-02 15:04:05 -0700"} {
+		if t, err := time.Parse(layout, h.Get("Github-Authentication-Token-Expiration")); err == nil {
+			return t.UTC()
+		}
+	}
+	return time.Time{}
+}
+
 // sameHour is by how much the ends of one hour may differ between two answers.
 const sameHour = 30 * time.Second
 

@@ -34,6 +34,7 @@ func everything(t *testing.T) *service {
 	}
 	s.Collected("octo-lab/api", exporter.Collection{At: start, Oldest: start, Pending: 1})
 	s.Exchange("runs", 200, "token", "core", 5000, 4999, start, time.Second)
+	s.Expires("token", start.Add(30*24*time.Hour))
 	s.Diagnosed(time.Second)
 	s.now = time.Now().Add(birth)
 	return s

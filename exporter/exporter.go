@@ -9,8 +9,10 @@ import (
 	"math"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/akkospace/pushdoctor/store"
@@ -37,6 +39,7 @@ type Exporter struct {
 	rateRemaining   *prometheus.GaugeVec
 	rateReset       *prometheus.GaugeVec
 	credentialValid *prometheus.GaugeVec
+	expiry          *prometheus.GaugeVec
 	renewed         *prometheus.CounterVec
 	diagnose        prometheus.Histogram
 	reloadOK        prometheus.Gauge
@@ -44,6 +47,9 @@ type Exporter struct {
 	deliveries      *prometheus.CounterVec
 
 	state *state
+
+	mu          sync.Mutex      // guards credentials
+	credentials map[string]bool // of which there are series
 }
 
 // NewRegistry returns a registry that holds the metrics of the Go runtime and of the process.
@@ -102,6 +108,10 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 			Name: "pushdoctor_github_credential_valid",
 			Help: "1 while GitHub accepts the credential, 0 once it answered 401.",
 		}, []string{"credential"}),
+		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pushdoctor_github_credential_expiry_timestamp_seconds",
+			Help: "When the credential ends, where GitHub says that it does.",
+		}, []string{"credential"}),
 		renewed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pushdoctor_github_renewed_requests_total",
 			Help: "Requests that cost quota since the token was another one than that of the answer that was kept.",
@@ -121,6 +131,8 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 		}),
 		deliveries: newDeliveries(),
 		state:      newState(db, o),
+
+		credentials: map[string]bool{},
 	}
 	e.Reloaded(true)
 
@@ -148,7 +160,7 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 		return 0
 	})
 
-	r.MustRegister(e.requests, e.requestDuration, e.rateLimit, e.rateRemaining, e.rateReset, e.credentialValid, e.renewed,
+	r.MustRegister(e.requests, e.requestDuration, e.rateLimit, e.rateRemaining, e.rateReset, e.credentialValid, e.expiry, e.renewed,
 		e.diagnose, e.reloadOK, e.reloadTime, build, size, writable, causes(), e.deliveries, newQueue(db), e.state)
 	return e
 }
@@ -179,6 +191,9 @@ func (e *Exporter) Exchange(endpoint string, code int, credential, resource stri
 	if credential == "" {
 		return
 	}
+	e.mu.Lock()
+	e.credentials[credential] = true
+	e.mu.Unlock()
 	e.renewed.WithLabelValues(credential) // at 0 from the credential's first request on
 	switch {
 	case code == http.StatusUnauthorized:
@@ -193,6 +208,33 @@ func (e *Exporter) Exchange(endpoint string, code int, credential, resource stri
 	e.rateLimit.WithLabelValues(credential, resource).Set(float64(limit))
 	e.rateRemaining.WithLabelValues(credential, resource).Set(float64(remaining))
 	e.rateReset.WithLabelValues(credential, resource).Set(seconds(reset))
+}
+
+// Expires notes what GitHub says of when the credential ends; a zero time: that it does not.
+func (e *Exporter) Expires(credential string, at time.Time) {
+	if at.IsZero() {
+		e.expiry.DeleteLabelValues(label(credential))
+		return
+	}
+	e.expiry.WithLabelValues(label(credential)).Set(seconds(at))
+}
+
+// Credentials notes which credentials are in use: what was said of others is taken back, since nobody will hear of them again.
+func (e *Exporter) Credentials(inUse []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for c := range e.credentials {
+		if slices.ContainsFunc(inUse, func(name string) bool { return label(name) == c }) {
+			continue
+		}
+		delete(e.credentials, c)
+		of := prometheus.Labels{"credential": c}
+		for _, vec := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
+			e.rateLimit, e.rateRemaining, e.rateReset, e.credentialValid, e.expiry, e.renewed,
+		} {
+			vec.DeletePartialMatch(of)
+		}
+	}
 }
 
 // Renewed counts a request that GitHub answered anew, at the cost of quota, since ETags belong to a token and the credential had

@@ -19,6 +19,7 @@ var metrics = []string{
 	"pushdoctor_config_last_reload_success_timestamp_seconds GAUGE",
 	"pushdoctor_config_last_reload_successful GAUGE",
 	"pushdoctor_diagnose_duration_seconds HISTOGRAM",
+	"pushdoctor_github_credential_expiry_timestamp_seconds GAUGE credential",
 	"pushdoctor_github_credential_valid GAUGE credential",
 	"pushdoctor_github_rate_limit_limit GAUGE credential resource",
 	"pushdoctor_github_rate_limit_remaining GAUGE credential resource",

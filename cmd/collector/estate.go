@@ -65,6 +65,8 @@ type survey struct {
 	plots  []plot           // sorted by name
 	faults map[string]error // by pattern or name: why the repositories of it, or some of them, are not known
 	idle   []idle
+
+	credentials []string // in use
 }
 
 // An idle repository is one that a pattern names and in which nothing runs.
@@ -165,8 +167,25 @@ func (e *estate) survey(ctx context.Context, patterns []string) survey {
 			}
 		}
 	}
+	out.credentials = e.credentials()
 	slices.SortFunc(out.plots, func(a, b plot) int { return strings.Compare(strings.ToLower(a.name), strings.ToLower(b.name)) })
 	return out
+}
+
+// credentials names those that requests are signed with: none of an installation that is gone.
+func (e *estate) credentials() (names []string) {
+	if e.token != nil {
+		names = append(names, e.token.github.Credential())
+	}
+	if e.app != nil {
+		names = append(names, e.app.Credential())
+	}
+	for _, i := range e.installed.told {
+		if c := e.installations[i.ID]; c != nil {
+			names = append(names, c.github.Credential())
+		}
+	}
+	return names
 }
 
 // errNotInstalled: there is no token, and no installation of the App may read the repository.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -176,4 +177,65 @@ func emptyLists(from time.Time) detour {
 		}
 		return nil
 	}
+}
+
+// credentials are the series of metrics that tell of credentials.
+func (r *running) credentials() (all []string) {
+	r.t.Helper()
+	for line := range strings.Lines(r.get("/metrics")) {
+		name, _, _ := strings.Cut(line, "{")
+		if name == "pushdoctor_github_credential_valid" || name == "pushdoctor_github_credential_expiry_timestamp_seconds" {
+			all = append(all, strings.TrimPrefix(strings.TrimSpace(line), "pushdoctor_github_credential_"))
+		}
+	}
+	return all
+}
+
+// Red where a credential that was replaced, or an installation that is gone, goes on being called refused: somebody is paged for it, who has mended it.
+// So is the end of a token that is not told, and that of one that renews itself.
+func TestCredentialsInUse(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := begin.Add(6 * 24 * time.Hour)
+	inLab(t, fakegithub.Options{App: fakegithub.App{ID: 4711, Key: &key.PublicKey}, Expires: ends}, func(t *testing.T, l *lab) {
+		l.config.Repositories = []string{"octo-lab/api", "octo-tools/cli"}
+		for _, repo := range l.config.Repositories {
+			l.run(repo, begin.Add(-time.Hour), failed("past of "+repo))
+		}
+		s := l.serve()
+		time.Sleep(5 * time.Minute)
+		want := []string{fmt.Sprintf(`expiry_timestamp_seconds{credential="token"} %v`, float64(ends.Unix())), `valid{credential="token"} 1`}
+		if diff := cmp.Diff(want, s.credentials()); diff != "" {
+			t.Errorf("with a token (-want +got)\n%s", diff)
+		}
+		l.fake.SetToken("another")
+		time.Sleep(5 * time.Minute)
+		want[1] = `valid{credential="token"} 0`
+		if diff := cmp.Diff(want, s.credentials()); diff != "" {
+			t.Errorf("with a token that was withdrawn (-want +got)\n%s", diff)
+		}
+
+		l.asApp(key)
+		l.world.Install(fakegithub.Installation{Account: "octo-lab", All: true})
+		tools := l.world.Install(fakegithub.Installation{Account: "octo-tools", All: true})
+		if err := s.reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		want = []string{`valid{credential="app"} 1`, `valid{credential="app/octo-lab"} 1`, `valid{credential="app/octo-tools"} 1`}
+		if diff := cmp.Diff(want, s.credentials()); diff != "" {
+			t.Errorf("as an App (-want +got)\n%s", diff)
+		}
+		l.world.Uninstall(tools)
+		time.Sleep(30 * time.Minute)
+		if diff := cmp.Diff(want[:2], s.credentials()); diff != "" {
+			t.Errorf("with an installation less (-want +got)\n%s", diff)
+		}
+		if s.status().TokenRefused {
+			t.Error("the page says that GitHub refuses the token")
+		}
+		s.stop()
+	})
 }

@@ -204,6 +204,9 @@ func (s *service) observe(x actions.Exchange) {
 	if x.Credential == "" || x.Code == 0 {
 		return
 	}
+	if x.Code == http.StatusOK || !x.Expires.IsZero() { // an answer of another kind may leave it out
+		s.exporter.Expires(x.Credential, x.Expires)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -66,6 +66,29 @@ func (r *running) expect(what string, want ...string) {
 	}
 }
 
+// Red where an archived repository goes on being broken: nobody can mend it there, and an alert would stand until it is stale.
+func TestArchivedIsNotBroken(t *testing.T) {
+	for name, pattern := range map[string]string{"listed": "octo-lab/*", "named": repoA} {
+		t.Run(name, func(t *testing.T) {
+			inLab(t, fakegithub.Options{}, func(t *testing.T, l *lab) {
+				l.config.Repositories = []string{pattern}
+				l.run(repoA, at(5), failedFor("build", "octo-lab/api"))
+				s := l.serve()
+				time.Sleep(20 * time.Minute)
+				if got := s.groups(); len(got) != 1 || !strings.HasPrefix(got[0], "open ") {
+					t.Fatalf("groups %q, want one that is open", got)
+				}
+				l.world.Change(repoA, func(r *fakegithub.Repository) { r.Archived = true })
+				time.Sleep(again + time.Hour)
+				if got := s.groups(); len(got) != 1 || !strings.HasPrefix(got[0], "stale ") {
+					t.Errorf("groups %q, want one that is stale", got)
+				}
+				s.stop()
+			})
+		})
+	}
+}
+
 func at(minutes int) time.Time { return begin.Add(time.Duration(minutes) * time.Minute) }
 
 func passes(minutes int) { time.Sleep(time.Until(at(minutes))) }

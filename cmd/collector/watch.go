@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -40,6 +41,7 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 		}
 		s.unknown(ctx, config.Repositories, found.faults)
 		s.name(found)
+		s.credentials(found.credentials)
 		for _, p := range found.plots {
 			if !late[p.by] {
 				late[p.by] = true
@@ -54,7 +56,7 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 		}
 		for p, stop := range watched {
 			// A repository is not gone because the list of its owner could not be had.
-			if !slices.Contains(found.plots, p) && found.fault(p.name) == nil {
+			if err := found.fault(p.name); !slices.Contains(found.plots, p) && (err == nil || errors.Is(err, errNotInstalled)) {
 				stop()
 				delete(watched, p)
 			}
@@ -73,6 +75,14 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 			return
 		}
 	}
+}
+
+// credentials notes which ones are in use.
+func (s *service) credentials(inUse []string) {
+	s.exporter.Credentials(inUse)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.refused, func(c string, _ bool) bool { return !slices.Contains(inUse, c) })
 }
 
 // name notes who reads a repository of which no more is known than its name.
@@ -111,6 +121,7 @@ func (s *service) absent(ctx context.Context, config configs.Config, found surve
 		if err := s.putState(store.Repository{ID: i.ID, Name: i.Name}, i.err); err != nil {
 			s.log.ErrorContext(ctx, "the store cannot be written", "err", err)
 		}
+		s.rest(ctx, i.ID, i.err)
 	}
 	repos, err := s.db.Repositories()
 	if err != nil {
@@ -123,7 +134,7 @@ func (s *service) absent(ctx context.Context, config configs.Config, found surve
 		}
 		why := errUnnamed
 		if admits(config.Repositories, r.Name) {
-			if why = found.fault(r.Name); why == nil {
+			if why = found.fault(r.Name); why == nil || errors.Is(why, errNotInstalled) {
 				why = s.gone(ctx, r)
 			} else if !errors.Is(why, actions.ErrSuspended) {
 				continue // nobody knows
@@ -161,6 +172,13 @@ func (s *service) here(found survey, r store.Repository) bool {
 		}
 	}
 	return slices.ContainsFunc(found.plots, func(p plot) bool { return strings.EqualFold(p.name, r.Name) }) // not reached yet
+}
+
+// rest closes what is broken in a repository in which nothing runs any more: nobody can mend it there, and nobody is to be told of it.
+func (s *service) rest(ctx context.Context, repo int64, why error) {
+	if _, err := s.db.CloseGroups(repo, time.Now(), advice(why), nil); err != nil {
+		s.log.ErrorContext(ctx, "the store cannot be written", "err", err)
+	}
 }
 
 // abandon closes what is broken in a repository that nobody reads any more, since nobody will see that it was mended, and counts
@@ -442,7 +460,9 @@ func (w *watcher) tell(ctx context.Context, done progress, err error, wait time.
 		w.mu.Lock()
 		w.collected = now
 		w.mu.Unlock()
-		err = standing(w.plot.name, w.info)
+		if err = standing(w.plot.name, w.info); errors.Is(err, errArchived) {
+			w.rest(ctx, w.info.ID, err)
+		}
 	}
 	w.said = advised
 	if w.info.ID != 0 && !errors.Is(err, errStore) {

@@ -171,6 +171,9 @@ func (s *Server) answer(endpoint string, route route, h http.Header, r *request,
 		defer s.mu.Unlock()
 		s.headers(c, h, heard)
 	}()
+	if !s.o.Expires.IsZero() && r.by.wrong == nil {
+		h.Set("GitHub-Authentication-Token-Expiration", s.o.Expires.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
 	refusal := a != nil
 	if !refusal {
 		if a = r.by.wrong; a == nil {

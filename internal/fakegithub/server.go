@@ -18,6 +18,7 @@ import (
 type Options struct {
 	Token        string           // one that is taken; "", without Tokens and App: none is asked for
 	Tokens       []string         // others that are taken
+	Expires      time.Time        // when tokens end, of which each answer tells; zero: never. They are taken even then.
 	Login        string           // the user whose the tokens are; "": "octo-dev"
 	App          App              // the GitHub App that the World's installations are of; zero: there is none
 	PrimaryLimit int              // requests an hour; 0: 5,000; negative: none, and no headers, as at an own server
