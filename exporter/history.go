@@ -28,8 +28,8 @@ const ContentTypeHistory = "application/openmetrics-text; version=1.0.0; charset
 // historyFamilies are the metrics that history has, in the order in which they are written.
 var historyFamilies = []string{store.MetricPushFailures, store.MetricPushFailuresRetried, store.MetricPushes, store.MetricRuns, store.MetricJobsRead}
 
-// WriteHistory writes to w what the store holds of history, as counters in OpenMetrics with the times at which things happened, and returns
-// how many series that are. What is live is not among them: a service's own counters count it.
+// WriteHistory writes to w what the store holds of history, as counters in OpenMetrics with the times at which things happened. What is live is
+// not among them: a service's own counters count it.
 //
 // A sample stands at each full hour UTC, and counts what ended before it. A series begins at the hour of its first event,
 // with 0, and goes on to the midnight after its last one. So from one midnight to the next, or from hour to hour, the difference of two samples is what
@@ -41,7 +41,7 @@ var historyFamilies = []string{store.MetricPushFailures, store.MetricPushFailure
 //
 // Memory is bounded by how many hours have events in them, not by the samples. The store is read before anything is written, as of one moment;
 // a slow reader of w does not hold it. An error leaves w without the line "# EOF" that ends the whole.
-func WriteHistory(ctx context.Context, w io.Writer, db *store.DB, until time.Time) (series int, err error) {
+func WriteHistory(ctx context.Context, w io.Writer, db *store.DB, until time.Time) error {
 	end := until.Unix() / hour
 	by := map[string]map[string]*past{}
 	for _, name := range historyFamilies {
@@ -70,7 +70,7 @@ func WriteHistory(ctx context.Context, w io.Writer, db *store.DB, until time.Tim
 		p.add(at, e.Count)
 		return nil
 	}); err != nil {
-		return 0, err
+		return err
 	}
 
 	out := bufio.NewWriterSize(w, 64<<10)
@@ -78,7 +78,7 @@ func WriteHistory(ctx context.Context, w io.Writer, db *store.DB, until time.Tim
 		f := families[name]
 		family := strings.TrimSuffix(name, "_total")
 		if _, err := fmt.Fprintf(out, "# HELP %s %s\n# TYPE %[1]s counter\n", family, f.help); err != nil {
-			return 0, err
+			return err
 		}
 		var all []*past
 		for _, p := range by[name] {
@@ -87,15 +87,14 @@ func WriteHistory(ctx context.Context, w io.Writer, db *store.DB, until time.Tim
 		slices.SortFunc(all, func(a, b *past) int { return slices.Compare(a.labels, b.labels) })
 		for _, p := range all {
 			if err := p.write(ctx, out, name, f.labels, end); err != nil {
-				return 0, err
+				return err
 			}
 		}
-		series += len(all)
 	}
 	if _, err := out.WriteString("# EOF\n"); err != nil {
-		return 0, err
+		return err
 	}
-	return series, out.Flush()
+	return out.Flush()
 }
 
 const (

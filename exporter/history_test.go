@@ -30,8 +30,8 @@ func TestHistory(t *testing.T) {
 	s.read(t, 1, "image.yml", -12*time.Hour-time.Minute, denied)
 	s.read(t, 1, "image.yml", -12*time.Hour, denied)
 	var got bytes.Buffer
-	if series, err := exporter.WriteHistory(t.Context(), &got, s.db, s.now); err != nil || series != 3 {
-		t.Errorf("%d series, %v", series, err)
+	if err := exporter.WriteHistory(t.Context(), &got, s.db, s.now); err != nil {
+		t.Error(err)
 	}
 	const labels = `{job="pushdoctor-history",repository="octo-lab/\"a\\pi\"",`
 	// The job that ended at midnight belongs to the day that begins.
@@ -79,7 +79,7 @@ func TestHistoryUntil(t *testing.T) {
 		{3 * time.Hour, []string{"0", "2", "3", "4"}},
 	} {
 		var out bytes.Buffer
-		if _, err := exporter.WriteHistory(t.Context(), &out, s.db, start.Add(test.until)); err != nil {
+		if err := exporter.WriteHistory(t.Context(), &out, s.db, start.Add(test.until)); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
@@ -110,7 +110,7 @@ func TestHistoryOfMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if _, err := exporter.WriteHistory(t.Context(), &out, s.db, s.now); err != nil {
+	if err := exporter.WriteHistory(t.Context(), &out, s.db, s.now); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -148,14 +148,14 @@ func TestHistoryUnwritten(t *testing.T) {
 		s.read(t, 1, fmt.Sprintf("%d.yml", n), 0, findings(failure(403, pushdoctor.CausePermissionDenied)))
 	}
 	for _, room := range []brokenPipe{0, 1 << 20} {
-		if _, err := exporter.WriteHistory(t.Context(), &room, s.db, s.now); err == nil || err.Error() != "broken pipe" {
+		if err := exporter.WriteHistory(t.Context(), &room, s.db, s.now); err == nil || err.Error() != "broken pipe" {
 			t.Errorf("error %v", err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out bytes.Buffer
-	if _, err := exporter.WriteHistory(ctx, &out, s.db, s.now); !errors.Is(err, context.Canceled) || out.Len() > 0 {
+	if err := exporter.WriteHistory(ctx, &out, s.db, s.now); !errors.Is(err, context.Canceled) || out.Len() > 0 {
 		t.Errorf("broken off: error %v, %d bytes", err, out.Len())
 	}
 }

@@ -39,8 +39,9 @@ func advise(f *store.Stored, l remedy.Language) []pushdoctor.Hint {
 }
 
 // AppendJSON appends f to b as one line of JSON, as the API and the command line print it: the fields of the job and
-// of the finding, then its hints, whose titles and steps are in the language l.
-func AppendJSON(b []byte, f store.Stored, l remedy.Language) ([]byte, error) {
+// of the finding, then its hints, whose titles and steps are in the language l, then the address of its page, if the service has an
+// external one.
+func AppendJSON(b []byte, f store.Stored, l remedy.Language, external string) ([]byte, error) {
 	hints := advise(&f, l)
 	finding, err := json.Marshal(f)
 	if err != nil {
@@ -53,7 +54,19 @@ func AppendJSON(b []byte, f store.Stored, l remedy.Language) ([]byte, error) {
 	b = append(b, bytes.TrimSuffix(finding, []byte("}"))...)
 	b = append(b, `,"hints":`...)
 	b = append(b, advice...)
+	if page, _ := json.Marshal(pageOf(f.ID, external)); external != "" { // a string can always be written
+		b = append(b, `,"page":`...)
+		b = append(b, page...)
+	}
 	return append(b, "}\n"...), nil
+}
+
+// pageOf is the address of a finding's page, "" without an external address.
+func pageOf(id, external string) string {
+	if external == "" {
+		return ""
+	}
+	return strings.TrimRight(external, "/") + "/findings/" + url.PathEscape(id)
 }
 
 func (h *handler) apiFindings(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +88,7 @@ func (h *handler) apiFindings(w http.ResponseWriter, r *http.Request) {
 		}
 		var line []byte
 		for _, f := range found {
-			if line, err = AppendJSON(line[:0], f, language); err != nil {
+			if line, err = AppendJSON(line[:0], f, language, h.ExternalURL); err != nil {
 				break
 			}
 			if _, gone := out.Write(line); gone != nil {

@@ -62,8 +62,9 @@ func (h *handler) apiGroups(w http.ResponseWriter, r *http.Request) {
 	for _, g := range groups {
 		if out.Encode(struct {
 			pushdoctor.Group
-			Lasting bool `json:"lasting"` // false: the cause may pass by itself
-		}{g, g.Cause.Lasting()}) != nil {
+			Lasting bool   `json:"lasting"`        // false: the cause may pass by itself
+			Page    string `json:"page,omitempty"` // of the newest failure
+		}{g, g.Cause.Lasting(), pageOf(g.Finding, h.ExternalURL)}) != nil {
 			return // a reader who has gone
 		}
 	}

@@ -180,3 +180,23 @@ func TestHostileGroup(t *testing.T) {
 	contains(t, "the finding's page", page, "by run 2.")
 	lacks(t, "the finding's page", page, "<script", "\u202e", "javascript:")
 }
+
+// Red where what a script tells people of leads to no page.
+func TestExternalURL(t *testing.T) {
+	s := newSite(t)
+	s.watched(t, time.Hour, "", of(denied(), "api"))
+	const id = "1-1"
+	for external, want := range map[string]string{
+		"":                                  "",
+		"https://push.example.test":         `"page":"https://push.example.test/findings/` + id + `"`,
+		"https://example.test/push-doctor/": `"page":"https://example.test/push-doctor/findings/` + id + `"`,
+	} {
+		s.options.ExternalURL = external
+		for _, path := range []string{"/api/v1/findings", "/api/v1/groups"} {
+			_, _, body := s.get(t, path)
+			if !strings.Contains(body, id) || !strings.Contains(body, want) || want == "" && strings.Contains(body, `"page"`) {
+				t.Errorf("%s with the external address %q: %s", path, external, body)
+			}
+		}
+	}
+}

@@ -21,6 +21,8 @@ type Options struct {
 	Version string        // of the program; shown at the foot of each page
 	Now     func() time.Time
 	Log     *slog.Logger // nil: slog.Default
+
+	ExternalURL string // by which people reach the pages; "": the API links to none of them
 }
 
 // A Status says how the service fares that fills the store.

@@ -289,7 +289,7 @@ func printRow(w io.Writer, r row, l remedy.Language) error {
 	line := r.line
 	if line == nil {
 		var err error
-		if line, err = web.AppendJSON(nil, r.Stored, l); err != nil {
+		if line, err = web.AppendJSON(nil, r.Stored, l, ""); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/akkospace/pushdoctor/configs"
@@ -71,8 +73,7 @@ func (p *program) tellHistory(ctx context.Context, config configs.Config, server
 		return storeAdvice(err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	_, err = exporter.WriteHistory(ctx, w, db, p.clock()().Add(-exporter.HistoryLag))
-	return err
+	return exporter.WriteHistory(ctx, w, db, p.clock()().Add(-exporter.HistoryLag))
 }
 
 // A history looks at what is written of one.
@@ -123,6 +124,9 @@ func newFile(name string) (newborn, error) {
 		return newborn{}, fmt.Errorf("--openmetrics: %s is not a regular file; - is standard output", name)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return newborn{}, fmt.Errorf("--openmetrics: %w", err)
+	}
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
@@ -193,8 +197,20 @@ func (s *service) serveHistory(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.recounting.Unlock()
 	w.Header().Set("Content-Type", exporter.ContentTypeHistory)
+	if r.Method == http.MethodHead {
+		return
+	}
 	out := &patient{answer: http.NewResponseController(w), w: w}
-	_, err := exporter.WriteHistory(r.Context(), out, s.db, s.program.clock()().Add(-exporter.HistoryLag))
+	to, end := io.Writer(out), func() error { return nil }
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") { // a hundredth of the bytes
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(out)
+		to, end = z, z.Close
+	}
+	err := exporter.WriteHistory(r.Context(), to, s.db, s.program.clock()().Add(-exporter.HistoryLag))
+	if err == nil {
+		err = end()
+	}
 	if err == nil {
 		return
 	}
@@ -204,6 +220,7 @@ func (s *service) serveHistory(w http.ResponseWriter, r *http.Request) {
 	if out.begun {
 		panic(http.ErrAbortHandler) // a reader must not take the end of this for the end of history
 	}
+	w.Header().Del("Content-Encoding")
 	refuseHistory(w, http.StatusInternalServerError, "history cannot be read from the store: the service's log says why")
 }
 

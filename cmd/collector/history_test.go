@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -79,6 +80,16 @@ func TestBackfillOpenMetrics(t *testing.T) {
 	if again.status != 0 || again.stdout != string(om) || !strings.Contains(again.stderr, "by cause") {
 		t.Errorf("to stdout: status %d, the same: %t\n%s", again.status, again.stdout == string(om), again.stderr)
 	}
+	link, target := filepath.Join(t.TempDir(), "link.om"), filepath.Join(dir, "target.om")
+	if err := errors.Join(os.Rename(file, target), os.Symlink(target, link)); err != nil {
+		t.Fatal(err)
+	}
+	if got := (call{args: append(o.args(db), "--openmetrics", link), env: environment(g)}).run(t); got.status != 0 {
+		t.Errorf("to a link: %+v", got)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is a file now: %v, %v", info, err)
+	}
 	before := asked(g)
 	for name, complaint := range map[string]string{dir: "is not a regular file", filepath.Join(dir, "none", "history.om"): "no such file"} {
 		got := call{args: append(o.args(db), "--openmetrics", name), env: environment(g)}.run(t)
@@ -108,7 +119,14 @@ func TestServeHistory(t *testing.T) {
 		if s.recounting.Unlock(); busy.Code != http.StatusConflict {
 			t.Errorf("two at a time: status %d", busy.Code)
 		}
-		om := s.get(historyPath)
+		om := s.get(historyPath) // its client asks for gzip
+		plain, head := httptest.NewRecorder(), httptest.NewRecorder()
+		s.handler.ServeHTTP(plain, httptest.NewRequest(http.MethodGet, historyPath, nil))
+		s.handler.ServeHTTP(head, httptest.NewRequest(http.MethodHead, historyPath, nil))
+		if plain.Body.String() != om || plain.Header().Get("Content-Encoding") != "" || head.Code != http.StatusOK || head.Body.Len() > 0 {
+			t.Errorf("without gzip %d bytes as %q, with it %d; HEAD: status %d, %d bytes",
+				plain.Body.Len(), plain.Header().Get("Content-Encoding"), len(om), head.Code, head.Body.Len())
+		}
 		live := s.metric(`pushdoctor_jobs_read_total{repository="` + repoA + `",result="findings"}`)
 		s.stop()
 		k := l.read()

@@ -296,7 +296,7 @@ func outputs(t *testing.T, log, language string) map[string]string {
 	get("/api/v1/findings?since=1d&lang=" + language)
 	for _, s := range found {
 		get("/findings/" + s.ID + "?lang=" + language)
-		b, err := web.AppendJSON(nil, s, remedy.Language(language))
+		b, err := web.AppendJSON(nil, s, remedy.Language(language), "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -166,6 +166,7 @@ func (p *program) newService(config configs.Config, file string) (s *service, er
 	mux.HandleFunc("POST /-/reload", s.serveReload)
 	mux.Handle("/", web.Handler(web.Options{
 		Store: s.db, Metrics: exporter.Handler(registry, s.log), Status: s.status, Version: version, Now: time.Now, Log: s.log,
+		ExternalURL: config.Web.ExternalURL,
 	}))
 	// A page of another site that somebody looks at may send what this one's could.
 	s.handler = http.NewCrossOriginProtection().Handler(mux)
@@ -380,6 +381,7 @@ func fixed(a, b configs.Config) (keys []string) {
 		{"store.path", a.Store.Path == b.Store.Path},
 		{"web.listen_address", a.Web.ListenAddress == b.Web.ListenAddress},
 		{"web.config_file", a.Web.ConfigFile == b.Web.ConfigFile},
+		{"web.external_url", a.Web.ExternalURL == b.Web.ExternalURL},
 		{"webhook.listen_address", a.Webhook.ListenAddress == b.Webhook.ListenAddress},
 		{"webhook.secret_file", a.Webhook.SecretFile == b.Webhook.SecretFile},
 		{"metrics.max_series", a.Metrics.MaxSeries == b.Metrics.MaxSeries},
