@@ -33,8 +33,9 @@ func everything(t *testing.T) *service {
 		t.Fatal(err)
 	}
 	s.Collected("octo-lab/api", exporter.Collection{At: start, Oldest: start, Pending: 1})
-	s.Exchange("runs", 200, "token", "core", 5000, 4999, start, time.Second)
-	s.Expires("token", start.Add(30*24*time.Hour))
+	s.Exchange(exporter.Exchange{
+		Endpoint: "runs", Code: 200, Credential: "token", Resource: "core", Limit: 5000, Remaining: 4999, Reset: start, Expires: start.Add(30 * 24 * time.Hour), Duration: time.Second,
+	})
 	s.Diagnosed(time.Second)
 	s.now = time.Now().Add(birth)
 	return s

@@ -9,10 +9,7 @@ import (
 	"math"
 	"net/http"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/akkospace/pushdoctor/store"
@@ -33,23 +30,13 @@ type Options struct {
 type Exporter struct {
 	now func() time.Time
 
-	requests        *prometheus.CounterVec
-	requestDuration *prometheus.HistogramVec
-	rateLimit       *prometheus.GaugeVec
-	rateRemaining   *prometheus.GaugeVec
-	rateReset       *prometheus.GaugeVec
-	credentialValid *prometheus.GaugeVec
-	expiry          *prometheus.GaugeVec
-	renewed         *prometheus.CounterVec
-	diagnose        prometheus.Histogram
-	reloadOK        prometheus.Gauge
-	reloadTime      prometheus.Gauge
-	deliveries      *prometheus.CounterVec
+	github     *github
+	diagnose   prometheus.Histogram
+	reloadOK   prometheus.Gauge
+	reloadTime prometheus.Gauge
+	deliveries *prometheus.CounterVec
 
 	state *state
-
-	mu          sync.Mutex      // guards credentials
-	credentials map[string]bool // of which there are series
 }
 
 // NewRegistry returns a registry that holds the metrics of the Go runtime and of the process.
@@ -82,40 +69,8 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 		o.Now = time.Now
 	}
 	e := &Exporter{
-		now: o.Now,
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pushdoctor_github_requests_total",
-			Help: "Requests to GitHub by endpoint and HTTP status; the code is none where no answer came.",
-		}, []string{"endpoint", "code"}),
-		requestDuration: prometheus.NewHistogramVec(histogram(
-			"pushdoctor_github_request_duration_seconds",
-			"How long requests to GitHub took until the answer's headers were there.",
-			0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
-		), []string{"endpoint", "code"}),
-		rateLimit: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "pushdoctor_github_rate_limit_limit",
-			Help: "Requests that GitHub allows the credential in one window.",
-		}, []string{"credential", "resource"}),
-		rateRemaining: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "pushdoctor_github_rate_limit_remaining",
-			Help: "Requests that are left to the credential in this window.",
-		}, []string{"credential", "resource"}),
-		rateReset: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "pushdoctor_github_rate_limit_reset_timestamp_seconds",
-			Help: "When the window of the rate limit ends.",
-		}, []string{"credential", "resource"}),
-		credentialValid: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "pushdoctor_github_credential_valid",
-			Help: "1 while GitHub accepts the credential, 0 once it answered 401.",
-		}, []string{"credential"}),
-		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "pushdoctor_github_credential_expiry_timestamp_seconds",
-			Help: "When the credential ends, where GitHub says that it does.",
-		}, []string{"credential"}),
-		renewed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pushdoctor_github_renewed_requests_total",
-			Help: "Requests that cost quota since the token was another one than that of the answer that was kept.",
-		}, []string{"credential"}),
+		now:    o.Now,
+		github: newGitHub(),
 		diagnose: prometheus.NewHistogram(histogram(
 			"pushdoctor_diagnose_duration_seconds",
 			"How long one job's log took to fetch, parse and classify.",
@@ -131,8 +86,6 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 		}),
 		deliveries: newDeliveries(),
 		state:      newState(db, o),
-
-		credentials: map[string]bool{},
 	}
 	e.Reloaded(true)
 
@@ -160,8 +113,8 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 		return 0
 	})
 
-	r.MustRegister(e.requests, e.requestDuration, e.rateLimit, e.rateRemaining, e.rateReset, e.credentialValid, e.expiry, e.renewed,
-		e.diagnose, e.reloadOK, e.reloadTime, build, size, writable, causes(), e.deliveries, newQueue(db), e.state)
+	r.MustRegister(e.github.collectors()...)
+	r.MustRegister(e.diagnose, e.reloadOK, e.reloadTime, build, size, writable, causes(), e.deliveries, newQueue(db), e.state)
 	return e
 }
 
@@ -176,70 +129,6 @@ func histogram(name, help string, buckets ...float64) prometheus.HistogramOpts {
 		NativeHistogramMinResetDuration: time.Hour,
 	}
 }
-
-// Exchange counts one exchange with GitHub that took d. Code is the HTTP status, 0 where no answer came.
-// Credential is the name, never the value, of what the request was signed with; it is empty on the host of the logs,
-// to which none is sent. Without a resource the answer told no rate limit, and the four numbers about it are not used.
-func (e *Exporter) Exchange(endpoint string, code int, credential, resource string, limit, remaining int, reset time.Time, d time.Duration) {
-	endpoint, credential, resource = label(endpoint), label(credential), label(resource)
-	answer := "none"
-	if code != 0 {
-		answer = strconv.Itoa(code)
-	}
-	e.requests.WithLabelValues(endpoint, answer).Inc()
-	e.requestDuration.WithLabelValues(endpoint, answer).Observe(d.Seconds())
-	if credential == "" {
-		return
-	}
-	e.mu.Lock()
-	e.credentials[credential] = true
-	e.mu.Unlock()
-	e.renewed.WithLabelValues(credential) // at 0 from the credential's first request on
-	switch {
-	case code == http.StatusUnauthorized:
-		e.credentialValid.WithLabelValues(credential).Set(0)
-	case code >= 200 && code < 400, code == http.StatusNotFound:
-		// A 403 says nothing: GitHub answers so to everybody who has sent a bad token for a while.
-		e.credentialValid.WithLabelValues(credential).Set(1)
-	}
-	if resource == "" {
-		return
-	}
-	e.rateLimit.WithLabelValues(credential, resource).Set(float64(limit))
-	e.rateRemaining.WithLabelValues(credential, resource).Set(float64(remaining))
-	e.rateReset.WithLabelValues(credential, resource).Set(seconds(reset))
-}
-
-// Expires notes what GitHub says of when the credential ends; a zero time: that it does not.
-func (e *Exporter) Expires(credential string, at time.Time) {
-	if at.IsZero() {
-		e.expiry.DeleteLabelValues(label(credential))
-		return
-	}
-	e.expiry.WithLabelValues(label(credential)).Set(seconds(at))
-}
-
-// Credentials notes which credentials are in use: what was said of others is taken back, since nobody will hear of them again.
-func (e *Exporter) Credentials(inUse []string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for c := range e.credentials {
-		if slices.ContainsFunc(inUse, func(name string) bool { return label(name) == c }) {
-			continue
-		}
-		delete(e.credentials, c)
-		of := prometheus.Labels{"credential": c}
-		for _, vec := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
-			e.rateLimit, e.rateRemaining, e.rateReset, e.credentialValid, e.expiry, e.renewed,
-		} {
-			vec.DeletePartialMatch(of)
-		}
-	}
-}
-
-// Renewed counts a request that GitHub answered anew, at the cost of quota, since ETags belong to a token and the credential had
-// another one by then.
-func (e *Exporter) Renewed(credential string) { e.renewed.WithLabelValues(label(credential)).Inc() }
 
 // Diagnosed notes that the log of one job was fetched, parsed and classified in d.
 func (e *Exporter) Diagnosed(d time.Duration) { e.diagnose.Observe(d.Seconds()) }

@@ -394,7 +394,7 @@ func TestHostileNames(t *testing.T) {
 	s.workflow(t, 2, "c.yml", "C")
 	s.workflow(t, 2, "d.yml", "beyond the limit")
 	s.Collected("octo-lab/\xfe", exporter.Collection{Pending: 1})
-	s.Exchange("runs\xff", 200, "token\xff", "core\xff", 1, 1, start, time.Second)
+	s.Exchange(exporter.Exchange{Endpoint: "runs\xff", Code: 200, Credential: "token\xff", Resource: "core\xff", Limit: 1, Remaining: 1, Reset: start, Duration: time.Second})
 	page := s.page(t, "")
 	if len(page) > 100<<10 {
 		t.Errorf("the page has %d bytes", len(page))
@@ -429,16 +429,20 @@ func TestExchange(t *testing.T) {
 	reset := start.Add(time.Hour)
 	valid := func() []string { return lines(s.page(t, ""), "pushdoctor_github_credential_valid") }
 
-	s.Exchange("log_blob", 200, "", "", 0, 0, time.Time{}, time.Second)
-	s.Exchange("runs", 0, "token", "", 0, 0, time.Time{}, 10*time.Second)
-	s.Exchange("runs", 502, "token", "", 0, 0, time.Time{}, time.Second)
+	s.Exchange(exporter.Exchange{Endpoint: "log_blob", Code: 200, Duration: time.Second})
+	s.Exchange(exporter.Exchange{Endpoint: "runs", Credential: "token", Duration: 10 * time.Second})
+	s.Exchange(exporter.Exchange{Endpoint: "runs", Code: 502, Credential: "token", Duration: time.Second})
 	compare(t, valid(), nil)
-	s.Exchange("runs", 200, "token", "core", 5000, 4999, reset, 200*time.Millisecond)
+	s.Exchange(exporter.Exchange{
+		Endpoint: "runs", Code: 200, Credential: "token", Resource: "core", Limit: 5000, Remaining: 4999, Reset: reset, Duration: 200 * time.Millisecond,
+	})
 	compare(t, valid(), []string{`pushdoctor_github_credential_valid{credential="token"} 1`})
-	s.Exchange("jobs", 401, "token", "", 0, 0, time.Time{}, time.Second)
-	s.Exchange("jobs", 403, "token", "", 0, 0, time.Time{}, time.Second)
+	s.Exchange(exporter.Exchange{Endpoint: "jobs", Code: 401, Credential: "token", Duration: time.Second})
+	s.Exchange(exporter.Exchange{Endpoint: "jobs", Code: 403, Credential: "token", Duration: time.Second})
 	compare(t, valid(), []string{`pushdoctor_github_credential_valid{credential="token"} 0`})
-	s.Exchange("runs", 304, "token", "core", 5000, 4998, reset, 20*time.Millisecond)
+	s.Exchange(exporter.Exchange{
+		Endpoint: "runs", Code: 304, Credential: "token", Resource: "core", Limit: 5000, Remaining: 4998, Reset: reset, Duration: 20 * time.Millisecond,
+	})
 
 	compare(t, lines(s.page(t, ""), "pushdoctor_github_requests_total", "pushdoctor_github_rate", "pushdoctor_github_credential_valid",
 		"pushdoctor_github_request_duration_seconds_count", `pushdoctor_github_request_duration_seconds_bucket{code="200",endpoint="runs",le="0.25"`), []string{

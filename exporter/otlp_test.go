@@ -91,7 +91,7 @@ func TestOTLP(t *testing.T) {
 		}
 	}
 	// Without an answer there is no status.
-	s.Exchange("logs", 0, "", "", 0, 0, time.Time{}, time.Second)
+	s.Exchange(exporter.Exchange{Endpoint: "logs", Duration: time.Second})
 	s.read(t, 1, "image.yml", 3*time.Hour, findings(failure(0, pushdoctor.CauseTimeout)))
 	s.now = time.Now().Add(birth)
 	address, pushed := receiver(t, func(int) int { return http.StatusOK })

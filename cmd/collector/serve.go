@@ -198,15 +198,9 @@ func (s *service) newEstate(config configs.Config, before *estate) (*estate, err
 }
 
 func (s *service) observe(x actions.Exchange) {
-	s.exporter.Exchange(x.Endpoint, x.Code, x.Credential, x.Resource, x.Limit, x.Remaining, x.Reset, x.Duration)
-	if x.Renewed {
-		s.exporter.Renewed(x.Credential)
-	}
+	s.exporter.Exchange(exporter.Exchange(x))
 	if x.Credential == "" || x.Code == 0 {
 		return
-	}
-	if x.Code == http.StatusOK || !x.Expires.IsZero() { // an answer of another kind may leave it out
-		s.exporter.Expires(x.Credential, x.Expires)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
