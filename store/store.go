@@ -19,6 +19,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"runtime/debug"
@@ -251,6 +252,16 @@ func (db *DB) Close() error {
 		return fmt.Errorf("store %s: close: %w", db.path, err)
 	}
 	return nil
+}
+
+// Backup writes a copy of the whole file to w, as it is at this moment, and returns its size in bytes. Others go on reading and writing meanwhile; the
+// pages that they free are used again only afterwards, so that the file may grow by what is written until then.
+func (db *DB) Backup(w io.Writer) (size int64, err error) {
+	err = db.view("backup", func(tx *bbolt.Tx) (err error) {
+		size, err = tx.WriteTo(w)
+		return err
+	})
+	return size, err
 }
 
 // Size returns the size of the file in bytes.

@@ -7,12 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/akkospace/pushdoctor/configs"
 	"github.com/akkospace/pushdoctor/exporter"
@@ -35,7 +31,7 @@ func (p *program) writeHistory(ctx context.Context, config configs.Config, serve
 	}
 	out, err := newFile(file)
 	if err != nil {
-		return err
+		return fmt.Errorf("--openmetrics: %w", err)
 	}
 	err = p.tellHistory(ctx, config, server, io.MultiWriter(out, &told))
 	if err == nil {
@@ -44,7 +40,7 @@ func (p *program) writeHistory(ctx context.Context, config configs.Config, serve
 	if err != nil {
 		return errors.Join(fmt.Errorf("%s was not written: %w", file, err), out.drop())
 	}
-	if err := out.keep(); err != nil {
+	if err := out.keep(0o644); err != nil { // it is for Prometheus' user, and holds what /metrics tells everybody
 		return err
 	}
 	if told.samples == 0 {
@@ -59,7 +55,7 @@ func (p *program) writeHistory(ctx context.Context, config configs.Config, serve
 // tellHistory writes history to w.
 func (p *program) tellHistory(ctx context.Context, config configs.Config, server string, w io.Writer) (err error) {
 	if server != "" {
-		return askHistory(ctx, server, w)
+		return ask(ctx, server, historyPath, exporter.ContentTypeHistory, w)
 	}
 	db, err := store.OpenReadOnly(config.Store.Path)
 	if errors.Is(err, store.ErrLocked) {
@@ -67,7 +63,7 @@ func (p *program) tellHistory(ctx context.Context, config configs.Config, server
 		if unknown != nil {
 			return fmt.Errorf("%w\n%w", storeAdvice(err), unknown)
 		}
-		return askHistory(ctx, server, w)
+		return ask(ctx, server, historyPath, exporter.ContentTypeHistory, w)
 	}
 	if err != nil {
 		return storeAdvice(err)
@@ -112,29 +108,6 @@ func (h *history) whole() error {
 	return nil
 }
 
-// A newborn file is written beside its name, which it gets once it is whole.
-type newborn struct {
-	*os.File
-	name string
-}
-
-// newFile begins a file that will have this name. What has the name now must be a file, or nothing.
-func newFile(name string) (newborn, error) {
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-		return newborn{}, fmt.Errorf("--openmetrics: %s is not a regular file; - is standard output", name)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return newborn{}, fmt.Errorf("--openmetrics: %w", err)
-	}
-	if target, err := filepath.EvalSymlinks(name); err == nil {
-		name = target
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
-	if err != nil {
-		return newborn{}, fmt.Errorf("--openmetrics: %w", err)
-	}
-	return newborn{f, name}, nil
-}
-
 // mayWrite returns an error if writeHistory would not be able to write the file.
 func mayWrite(file string) error {
 	if file == "-" {
@@ -142,33 +115,18 @@ func mayWrite(file string) error {
 	}
 	f, err := newFile(file)
 	if err != nil {
-		return err
+		return fmt.Errorf("--openmetrics: %w; - is standard output", err)
 	}
 	return f.drop()
 }
 
-// keep gives the file its name.
-func (f newborn) keep() error {
-	err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close()) // it is for Prometheus' user, and holds what /metrics tells everybody
-	if err == nil {
-		err = os.Rename(f.File.Name(), f.name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.File.Name()))
-	}
-	return nil
-}
-
-// drop removes the file.
-func (f newborn) drop() error { return errors.Join(f.Close(), os.Remove(f.File.Name())) }
-
-// askHistory copies what a running service tells of history.
-func askHistory(ctx context.Context, server string, w io.Writer) error {
+// ask copies what a running service tells at a path, which must be of this type.
+func ask(ctx context.Context, server, path, kind string, w io.Writer) error {
 	base, name, err := serviceAt(server)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath(historyPath).String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath(path).String(), nil)
 	if err != nil {
 		return errors.New("no request can be made of the service's address") // err quotes it
 	}
@@ -180,8 +138,8 @@ func askHistory(ctx context.Context, server string, w io.Writer) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("service at %s: %w", name, refusedPage(resp))
 	}
-	if kind := resp.Header.Get("Content-Type"); kind != exporter.ContentTypeHistory {
-		return fmt.Errorf("service at %s: the answer is not pushdoctor's: %.100q", name, kind)
+	if got := resp.Header.Get("Content-Type"); got != kind {
+		return fmt.Errorf("service at %s: the answer is not pushdoctor's: %.100q", name, got)
 	}
 	if _, err := io.Copy(w, resp.Body); err != nil {
 		return fmt.Errorf("copying what the service at %s tells: %w", name, err)
@@ -189,10 +147,10 @@ func askHistory(ctx context.Context, server string, w io.Writer) error {
 	return nil
 }
 
-// serveHistory tells what askHistory asks for, to one client at a time: it is gigabytes where there is much.
+// serveHistory tells history, to one client at a time: it is gigabytes where there is much.
 func (s *service) serveHistory(w http.ResponseWriter, r *http.Request) {
 	if !s.recounting.TryLock() {
-		refuseHistory(w, http.StatusConflict, "history is being told to somebody else")
+		refuse(w, http.StatusConflict, "history or the store is being told to somebody else")
 		return
 	}
 	defer s.recounting.Unlock()
@@ -221,25 +179,5 @@ func (s *service) serveHistory(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // a reader must not take the end of this for the end of history
 	}
 	w.Header().Del("Content-Encoding")
-	refuseHistory(w, http.StatusInternalServerError, "history cannot be read from the store: the service's log says why")
-}
-
-func refuseHistory(w http.ResponseWriter, code int, text string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	fmt.Fprintf(w, "{\"error\": %q}\n", text)
-}
-
-// A patient writer gives its reader a minute for each part: the listener's deadline is made for pages.
-type patient struct {
-	answer *http.ResponseController
-	w      io.Writer
-	begun  bool
-}
-
-// Write writes b.
-func (p *patient) Write(b []byte) (int, error) {
-	p.begun = true
-	_ = p.answer.SetWriteDeadline(time.Now().Add(time.Minute)) // a server without deadlines needs none
-	return p.w.Write(b)
+	refuse(w, http.StatusInternalServerError, "history cannot be read from the store: the service's log says why")
 }

@@ -155,7 +155,7 @@ func TestHistoryNotTold(t *testing.T) {
 		},
 		"text/html": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/html") },
 		"somebody else": func(w http.ResponseWriter, _ *http.Request) {
-			refuseHistory(w, http.StatusConflict, "history is being told to somebody else")
+			refuse(w, http.StatusConflict, "history is being told to somebody else")
 		},
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -108,7 +108,7 @@ type service struct {
 	late backlog
 
 	backfilling sync.Mutex // held while an order is carried out, and for good once run ends
-	recounting  sync.Mutex // held while history is told
+	recounting  sync.Mutex // held while history or the store is told
 
 	mu        sync.Mutex // guards what follows
 	config    configs.Config
@@ -163,6 +163,7 @@ func (p *program) newService(config configs.Config, file string) (s *service, er
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/backfill", s.serveBackfill)
 	mux.HandleFunc("GET "+historyPath, s.serveHistory)
+	mux.HandleFunc("GET "+backupPath, s.serveStore)
 	mux.HandleFunc("POST /-/reload", s.serveReload)
 	mux.Handle("/", web.Handler(web.Options{
 		Store: s.db, Metrics: exporter.Handler(registry, s.log), Status: s.status, Version: version, Now: time.Now, Log: s.log,

@@ -20,6 +20,7 @@ func (p *program) storeCommand() *cobra.Command {
 	var (
 		flags      = map[string]string{}
 		repository string
+		server     string
 		yes        bool
 	)
 	check := &cobra.Command{
@@ -61,13 +62,38 @@ Exit status: 0 done, or said; 2 it could not be done, or the store does not know
 	}
 	forget.Flags().StringVar(&repository, "repository", "", "the `OWNER/NAME`, or the id of the repository")
 	forget.Flags().BoolVar(&yes, "yes", false, "remove it")
-	for _, c := range []*cobra.Command{check, compact, forget} {
+	backup := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Copy the store, also while a service writes to it",
+		Long: `Copies the store into FILE, as it is at one moment. Beside a running service, that service is asked
+for the copy, and goes on; it needs web.admin: true in its configuration. FILE gets its name once the copy
+is whole, with mode 0600: it holds the redacted lines of logs. To bring it back, stop the service and
+move FILE to store.path.
+
+Exit status: 0 done; 2 it could not be done, and FILE is as it was.`,
+		Example: "  pushdoctor store backup --config pushdoctor.yaml /backup/pushdoctor-$(date +%a).db",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("store backup takes one file for the copy, got %q", args)
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			config, err := p.config(flags)
+			if err != nil {
+				return err
+			}
+			return p.backupStore(c.Context(), config, server, args[0])
+		},
+	}
+	backup.Flags().StringVar(&server, "server", "", "the `URL` of the service whose store is copied")
+	for _, c := range []*cobra.Command{backup, check, compact, forget} {
 		c.Flags().Func("store", "the database `FILE`", func(v string) error {
 			flags["store.path"] = v
 			return nil
 		})
 	}
-	return group("store", "Check, compact or clean the store", check, compact, forget)
+	return group("store", "Copy, check, compact or clean the store", backup, check, compact, forget)
 }
 
 // withStore calls do with the path of the store, if there is one, and says what to do where a service has it.

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/akkospace/pushdoctor/configs"
+	"github.com/akkospace/pushdoctor/store"
+)
+
+// backupPath is where a service hands out a copy of its store, and typeBackup says that it is one.
+const (
+	backupPath = "/api/v1/store"
+	typeBackup = "application/vnd.pushdoctor.store"
+)
+
+// backupStore writes a copy of the store into a file: of the one that the configuration names, or of that of the service which holds it, or which server
+// names. The file gets its name once the copy is whole.
+func (p *program) backupStore(ctx context.Context, config configs.Config, server, file string) error {
+	if here, err := os.Stat(config.Store.Path); err == nil {
+		if there, err := os.Stat(file); err == nil && os.SameFile(here, there) {
+			return fmt.Errorf("%s is the store itself: name another file for the copy", file)
+		}
+	}
+	out, err := newFile(file)
+	if err != nil {
+		return err
+	}
+	err = p.tellStore(ctx, config, server, out)
+	if err == nil {
+		err = readable(out.Name())
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s was not written: %w", file, err), out.drop())
+	}
+	info, err := out.Stat()
+	if err != nil {
+		return errors.Join(err, out.drop())
+	}
+	if err := out.keep(0o600); err != nil { // as the store
+		return err
+	}
+	fmt.Fprintf(p.stderr, "pushdoctor: %s holds %s; pushdoctor store check --store %s looks at all of it\n", file, megabytes(info.Size()), shellWord(file))
+	return nil
+}
+
+// readable returns an error if a copy cannot be opened, or is not as long as it says that it is.
+func readable(file string) error {
+	db, err := store.OpenReadOnly(file)
+	if err != nil && !errors.Is(err, store.ErrOlder) {
+		return err
+	}
+	if err == nil {
+		err = db.Close()
+	}
+	return err
+}
+
+// tellStore writes the store to w.
+func (p *program) tellStore(ctx context.Context, config configs.Config, server string, w io.Writer) (err error) {
+	if server != "" {
+		return ask(ctx, server, backupPath, typeBackup, w)
+	}
+	db, err := store.OpenReadOnly(config.Store.Path)
+	if errors.Is(err, store.ErrLocked) {
+		server, unknown := listenURL(config.Web)
+		if unknown != nil {
+			return fmt.Errorf("%w\n%w", storeAdvice(err), unknown)
+		}
+		return ask(ctx, server, backupPath, typeBackup, w)
+	}
+	if err != nil {
+		return storeAdvice(err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	_, err = db.Backup(w)
+	return err
+}
+
+// serveStore hands out a copy of the store, to one client at a time: while one reads, the file grows by what is written.
+func (s *service) serveStore(w http.ResponseWriter, r *http.Request) {
+	if config, _ := s.settings(); !config.Web.Admin {
+		refuse(w, http.StatusForbidden, "web.admin is false in this service's configuration: it hands out no copy of its store")
+		return
+	}
+	if !s.recounting.TryLock() {
+		refuse(w, http.StatusConflict, "history or the store is being told to somebody else")
+		return
+	}
+	defer s.recounting.Unlock()
+	w.Header().Set("Content-Type", typeBackup)
+	if r.Method == http.MethodHead {
+		return
+	}
+	out := &patient{answer: http.NewResponseController(w), w: w}
+	_, err := s.db.Backup(out)
+	if err == nil {
+		return
+	}
+	if r.Context().Err() == nil {
+		s.log.ErrorContext(r.Context(), "the store could not be handed out whole", "err", err)
+	}
+	if out.begun {
+		panic(http.ErrAbortHandler) // a reader must not take the end of this for the end of the store
+	}
+	refuse(w, http.StatusInternalServerError, "the store cannot be read: the service's log says why")
+}
