@@ -53,7 +53,7 @@ func (s *state) vertex(ln parser.Line, id, rest string) bool {
 		}
 		return true
 	}
-	if kind := kindOf(rest); kind != vertexUnknown {
+	if kind := s.kindOf(rest); kind != vertexUnknown {
 		v.kind = kind
 		if kind == vertexImage && strings.Contains(rest, "pushing") {
 			st.asked = true
@@ -100,7 +100,7 @@ func (s *state) vertexDone(id string, v *vertex, ln parser.Line) {
 
 // kindOf tells what a BuildKit step does from its name.
 // https://github.com/moby/buildkit/blob/master/solver/llbsolver/solver.go
-func kindOf(name string) vertexKind {
+func (s *state) kindOf(name string) vertexKind {
 	if target, rest, ok := strings.Cut(name, "] "); ok && strings.HasPrefix(target, "[") && strings.HasPrefix(rest, "exporting ") {
 		name = rest // bake puts the target before it
 	}
@@ -108,6 +108,8 @@ func kindOf(name string) vertexKind {
 	case strings.HasPrefix(name, "exporting to image"), strings.HasPrefix(name, "pushing "), strings.HasPrefix(name, "[internal] pushing"),
 		strings.HasPrefix(name, "exporting to registry"), strings.HasPrefix(name, "exporting manifest"), strings.HasPrefix(name, "exporting layers"):
 		return vertexImage
+	case name == "exporting cache" && s.step.cacheTo: // BuildKit before 0.11 does not say where to
+		return vertexCache
 	case name == "exporting cache", strings.HasPrefix(name, "exporting cache to GitHub"), strings.HasPrefix(name, "exporting to GitHub"), strings.HasPrefix(name, "exporting cache to client"),
 		strings.HasPrefix(name, "exporting cache to s3"), strings.HasPrefix(name, "exporting cache to Azure"):
 		return vertexOther

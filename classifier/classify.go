@@ -73,6 +73,9 @@ func (s *state) read(ln parser.Line) {
 		if s.step.login = loginAction.MatchString(ln.Title); strings.HasPrefix(ln.Title, "Run docker/login-action@") {
 			s.step.loginHost = "docker.io"
 		}
+		if strings.HasPrefix(ln.Title, "Run goreleaser/goreleaser-action@") {
+			s.step.wrapper = pushdoctor.ClientGoreleaser
+		}
 		s.command(strings.TrimPrefix(ln.Title, "Run "), true)
 	}
 	if ln.Post || ln.Text == "" {
@@ -181,7 +184,7 @@ func (s *state) judgeLine(a answer, framed bool) {
 		a.dir, a.client = push, s.step.docker.client
 	}
 	s.decorate(&a)
-	if !s.judge(&a) || a.cause == pushdoctor.CauseUnknown && !a.begins && !s.step.asked {
+	if !s.judge(&a) || a.cause == pushdoctor.CauseUnknown && !a.begins && !s.step.asked && alone == nil {
 		return
 	}
 	if a.dir == undecided {
@@ -324,7 +327,7 @@ func (ru *rule) say(a *answer) {
 	if ru.says.operation != "" && opOutranks(ru.says.operation, a.operation) {
 		a.operation = ru.says.operation
 	}
-	if ru.says.client != "" && !a.strong {
+	if ru.says.client != "" && !a.strong && a.client != pushdoctor.ClientCompose {
 		a.client = ru.says.client
 	}
 	if ru.says.status != 0 && (a.status == 0 || a.statusSource == pushdoctor.StatusImplied) {

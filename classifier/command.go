@@ -51,6 +51,7 @@ var programs = func() (out []string) {
 // command notes a client's command in text. own says that the line is one that runs: a script's, an action's.
 func (s *state) command(text string, own bool) {
 	text = cut(text, maxContext)
+	s.step.cache(text)
 	if own && strings.Contains(text, "/kaniko/executor") || strings.Contains(text, "$ /kaniko/executor") {
 		s.ran(command{client: pushdoctor.ClientKaniko, verb: verbPush}, own)
 		return
@@ -226,6 +227,17 @@ func buildTag(options string) string {
 // pushActions are actions that push with the logins of the steps before them.
 var pushActions = []string{"docker/build-push-action@", "docker/bake-action@"}
 
+// cacheTo matches the option or input that says where a build's cache goes, if that is a registry.
+// https://docs.docker.com/build/cache/backends/registry/
+var cacheTo = regexp.MustCompile(`cache-to[=: ]+["']?(?:\S*?type=registry\S*?\bref=([^\s,"']+)|\S*?\bref=([^\s,"']+)\S*?type=registry|([^\s,="']+[/.][^\s,="']+)(?:["'\s]|$))`)
+
+// cache notes where the build's cache goes.
+func (st *step) cache(text string) {
+	if m := cacheTo.FindStringSubmatch(text); m != nil {
+		st.cacheTo, st.cacheHost = true, hostOf(cleanImage(m[1]+m[2]+m[3]))
+	}
+}
+
 // script reads a line that the runner echoes: it is what a step does, not what came of it.
 func (s *state) script(text string) {
 	st := &s.step
@@ -236,13 +248,14 @@ func (s *state) script(text string) {
 	if subject, ok := strings.CutPrefix(trimmed, "subject-name:"); ok {
 		st.publishing = cleanImage(strings.TrimSpace(subject)) // actions/attest-*
 	}
-	if host, ok := strings.CutPrefix(trimmed, "registry:"); ok && st.login {
+	if host, ok := strings.CutPrefix(trimmed, "registry:"); ok && (st.login || strings.Contains(host, ".")) {
 		st.loginHost = orElse(strings.TrimSpace(host), "docker.io")
 	}
 	if trimmed == "push: true" && st.pushes() {
 		st.asked, st.shown = true, true
 		st.cmd = command{client: pushdoctor.ClientBuildx, verb: verbPush}
 	}
+	st.cache(trimmed)
 	if strings.HasPrefix(trimmed, "#") || strings.HasPrefix(trimmed, "echo ") && !strings.Contains(trimmed, "|") {
 		return
 	}

@@ -28,6 +28,9 @@ type step struct {
 	block      vertexKind // of the last header " > NAME:" in BuildKit's summary
 	authHost   string     // of BuildKit's line "[auth] NAME:pull,push token for HOST"
 	authImage  string
+	cacheTo    bool                 // the build's cache goes to a registry
+	uploadHost string               // to which .NET's SDK says that it sends layers
+	wrapper    pushdoctor.Client    // the action's program, which runs others
 	cacheHost  string               // of the cache that BuildKit imported: the registry of this project, most likely
 	anonymous  bool                 // the client said that it found no credentials
 	loginHost  string               // of a login whose inputs stand in a page copied from the web
@@ -52,7 +55,7 @@ var contextLiterals = []string{
 	"publishing ", "published ", "pushing image", "pushing signature", "pushed image to", "built and pushed image", "pushed [registry]", "pushed: ", "start upload of ",
 	"please login prior", "login succeeded", "regctl image copy", "wasme push", "pushing to ", " preparing", "retrying in ", "step 1/", "step 1 : ", " pulling ", "pulling ", "no matching credentials", "attestation created for", "exited with error code",
 	"+ crane ", "$ crane ", "+ oras ", "$ oras ", "+ docker ", "$ docker ", "+ podman ", "+ skopeo ", "+ helm ", "+ cosign ", "+ regctl ", "$ helm ", "$ podman ", "$ skopeo ", "$ cosign ", "$ regctl ",
-	" pushed", "@sha256:", "=== run ", "running ", " ... ok", "... failed", " stdout ----", "--- pass: ", "--- fail: ", "pushing ", "container push", "login-action@", "==> analyzing", "[analyzer]", "installing with helm", "conftest pull", "annotating resources",
+	" pushed", "@sha256:", "=== run ", "running ", " ... ok", "... failed", " stdout ----", "--- pass: ", "--- fail: ", "pushing ", "container push", "login-action@", "==> analyzing", "[analyzer]", "installing with helm", "conftest pull", "annotating resources", " layer 'sha256:",
 }
 
 var (
@@ -70,6 +73,7 @@ var (
 	testLine      = regexp.MustCompile(`^(?:=== RUN |=== PAUSE |running \d+ tests?$|test \S+ \.\.\. |---- \S+ stdout ----|--- (?:PASS|FAIL|SKIP): )`)
 	retryLine     = regexp.MustCompile(`^[\d.]+ retrying in`)
 	orasLine      = regexp.MustCompile(`^(?:Preparing \S+$|(?:Uploading|Uploaded|Exists)\s+([0-9a-f]{12}) (\S+))`)
+	dotnetLayer   = regexp.MustCompile(`^\s*Upload(?:ing|ed) layer '[^']+' to '([^'/]+)`)
 	pushingRef    = regexp.MustCompile(`(?i)(?:pushing manifest for|\[internal\] pushing|^pushing(?: image)?(?: \d+ of \d+)?|publishing|pushing image(?: to)?|pushing signature to:|start upload of|attestation created for) "?\[?([^\s"\]@]+[./:][^\s"\]@]*)`)
 	pushedRef     = regexp.MustCompile(`(?i)(?:^|\s)(?:published|pushed|pushed:|pushed \[registry\]|built and pushed image as|built and pushed images? (?:to|as)) "?([^\s"@,]+)`)
 )
@@ -115,7 +119,7 @@ func (s *state) observeSummary(text string) bool {
 		s.step.block, s.step.cacheHost = vertexOther, hostOf(cleanImage(image))
 		return true
 	}
-	s.step.block = kindOf(name)
+	s.step.block = s.kindOf(name)
 	s.settleUndecided(s.step.block)
 	if image, ok := strings.CutPrefix(name, "pushing "); ok {
 		s.step.publishing = cleanImage(strings.TrimSuffix(image, " with docker"))
@@ -182,6 +186,10 @@ func (s *state) observeOther(ln parser.Line, low string) bool {
 		}
 	case testLine.MatchString(ln.Text):
 		st.testing = true
+		return true
+	}
+	if m := dotnetLayer.FindStringSubmatch(ln.Text); m != nil {
+		st.uploadHost, st.asked = lower(m[1]), true
 		return true
 	}
 	if m := orasLine.FindStringSubmatch(ln.Text); m != nil {

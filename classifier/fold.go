@@ -126,6 +126,15 @@ func (s *state) continues(ln parser.Line) {
 		f.quote(ln)
 		s.step.window = 0
 	}
+	if m := dotnetURI.FindStringSubmatch(ln.Text); m != nil && f.client == pushdoctor.ClientOther && f.url == "" {
+		u := splitURL(m[1])
+		f.url, f.host, f.registry = m[1], u.host, registryOf(u.host)
+		if u.repository != "" {
+			f.image = u.host + "/" + u.repository
+		}
+		f.quote(ln)
+		s.step.window = 0
+	}
 	if m := htmlTitle.FindStringSubmatch(ln.Text); m != nil && f.statusSource != pushdoctor.StatusExplicit {
 		f.setStatus(m[1])
 		f.html = true
@@ -137,6 +146,7 @@ func (s *state) continues(ln parser.Line) {
 
 var (
 	jibPart    = regexp.MustCompile(`RegistryClient\.push(Blob|Manifest)\(`)
+	dotnetURI  = regexp.MustCompile(`\): error : +URI: (https?://\S+)`)
 	azureLogin = regexp.MustCompile(`Access to registry '([^']+)' was denied\. Response code: (\d{3})`)
 )
 

@@ -104,8 +104,13 @@ func (s *state) decorate(a *answer) {
 	if a.host == "registry-1.docker.io" || a.host == "index.docker.io" || a.host == "registry.docker.io" || a.host == "auth.docker.io" {
 		a.host = "docker.io"
 	}
+	if a.host == "" && a.client == pushdoctor.ClientOther && a.operation != pushdoctor.OperationLogin {
+		a.host = st.uploadHost
+	}
 	if !a.strong {
 		switch {
+		case st.wrapper != "" && a.vertex == "" && (a.client == "" || a.client == pushdoctor.ClientDocker || a.client == pushdoctor.ClientBuildx):
+			a.client = st.wrapper
 		case inPush && (a.client == "" || a.client == pushdoctor.ClientDocker || a.client == pushdoctor.ClientBuildx && a.vertex == ""):
 			a.client = st.docker.client
 		case st.cmd.verb == verbPush && st.cmd.client != "" && agrees(a.client, st.cmd.client):

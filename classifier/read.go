@@ -97,9 +97,10 @@ func read(ln parser.Line) (answer, bool) {
 		switch f.dir {
 		case pull:
 		default:
-			if m[0] > inner && f.re.SubexpIndex("status") >= 0 {
+			number := f.re.SubexpIndex("status") >= 0 || f.re.SubexpIndex("reason") >= 0
+			if m[0] > inner && number {
 				inner = m[0]
-			} else if f.re.SubexpIndex("status") < 0 && m[1] > inner && m[1] < len(text) {
+			} else if !number && m[1] > inner && m[1] < len(text) {
 				inner = m[1]
 			}
 		}
@@ -140,9 +141,16 @@ func read(ln parser.Line) (answer, bool) {
 // decoration is what wrappers put before a client's line: Cloud Build, Maven, lifecycle, goreleaser, compose, Go's log.
 var decoration = regexp.MustCompile(`^(?:\s+|Step #\d+(?: - "[^"]*")?: |\[[^\]\[]{1,40}\]:? +|[│|✗✘❌⨯×x✔] {1,4}|[\w.-]{1,30} +[│|] +|[A-Z]{3,10}> |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d |\d\d:\d\d:\d\d(?:[.,]\d+)? +|(?:FATA|ERRO)\[\d+\] )+`)
 
+// msbuild matches what MSBuild and .NET's SDK print before the words of the task that pushes.
+var msbuild = regexp.MustCompile(`^.{0,400}?\.(?:targets|props|[a-z]+proj)\(\d+(?:,\d+)*\): error (?:(?:[A-Z]+\d+|Containerize|error|) ?: *|error )*(?:[A-Z]+\d+: )*`)
+
 // undecorate drops it. What is left still stands in the line.
 func undecorate(text string) string {
 	switch c := text[0]; {
+	case strings.Contains(text, "): error"):
+		if m := msbuild.FindString(text); m != "" && len(m) < len(text) {
+			return text[len(m):]
+		}
 	case strings.HasPrefix(text, " > "): // BuildKit's header
 		return text
 	case c == ' ', c == '\t', c == '[', c == '|', c == 'S', c == 'F', c == 'E', c == 'x', '0' <= c && c <= '9', c >= 0x80,
@@ -220,6 +228,9 @@ func (a *answer) take(f *frame, text string, m []int) {
 		a.host = s
 	}
 	image := group("image") + group("image2")
+	if name := group("image2"); !strings.Contains(name, "/") && strings.ContainsAny(name, ".:") {
+		image, a.host = "", name // jib names the registry where the repository would stand
+	}
 	if s := group("repository"); s != "" && a.image == "" {
 		image, a.pathOnly = s, true
 	}
