@@ -184,7 +184,7 @@ func (s *state) judgeLine(a answer, framed bool) {
 		a.dir, a.client = push, s.step.docker.client
 	}
 	s.decorate(&a)
-	if !s.judge(&a) || a.cause == pushdoctor.CauseUnknown && !a.begins && !s.step.asked && alone == nil {
+	if !s.judge(&a) || a.cause == pushdoctor.CauseUnknown && !a.begins && !s.step.asked && alone == nil && !(a.strong && a.failed) {
 		return
 	}
 	if a.dir == undecided {
@@ -223,8 +223,8 @@ func (a *answer) vague() bool {
 	if a.ofPush() {
 		return false
 	}
-	if !a.begins {
-		return true
+	if !a.begins || strings.HasPrefix(a.line.Text, "    ") && a.url == "" && a.statusSource != pushdoctor.StatusExplicit {
+		return true // the second: an example in a text
 	}
 	if a.statusSource == pushdoctor.StatusExplicit || splitURL(a.url).registry && a.operation == pushdoctor.OperationLogin {
 		return false

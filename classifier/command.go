@@ -52,6 +52,10 @@ var programs = func() (out []string) {
 func (s *state) command(text string, own bool) {
 	text = cut(text, maxContext)
 	s.step.cache(text)
+	if strings.Contains(text, "/_temp/.docker_") { // the runner logs in to pull the job's own containers
+		s.step.cmd = command{verb: verbPull}
+		return
+	}
 	if own && strings.Contains(text, "/kaniko/executor") || strings.Contains(text, "$ /kaniko/executor") {
 		s.ran(command{client: pushdoctor.ClientKaniko, verb: verbPush}, own)
 		return
@@ -233,6 +237,9 @@ var cacheTo = regexp.MustCompile(`cache-to[=: ]+["']?(?:\S*?type=registry\S*?\br
 
 // cache notes where the build's cache goes.
 func (st *step) cache(text string) {
+	if !strings.Contains(text, "cache-to") {
+		return
+	}
 	if m := cacheTo.FindStringSubmatch(text); m != nil {
 		st.cacheTo, st.cacheHost = true, hostOf(cleanImage(m[1]+m[2]+m[3]))
 	}

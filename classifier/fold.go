@@ -106,6 +106,8 @@ func (s *state) opens(a answer) {
 	switch {
 	case strings.HasSuffix(a.text, "errors:"):
 		s.step.list = 4
+	case strings.Contains(a.low, "registry push failed; "), bodiless.MatchString(a.message):
+		s.step.window = 1
 	case a.html && a.statusSource != pushdoctor.StatusExplicit, a.client == pushdoctor.ClientJib, a.cause == pushdoctor.CauseCredentialsInvalid && a.status == 0:
 		s.step.window = 12
 	}
@@ -126,6 +128,11 @@ func (s *state) continues(ln parser.Line) {
 		f.quote(ln)
 		s.step.window = 0
 	}
+	if with, ok := f.answer.withBody(ln.Number, ln.Text); ok && s.judge(&with) && with.rule != f.rule && with.confidence >= f.confidence {
+		with.message = f.message
+		f.answer = with
+		f.quote(ln)
+	}
 	if m := dotnetURI.FindStringSubmatch(ln.Text); m != nil && f.client == pushdoctor.ClientOther && f.url == "" {
 		u := splitURL(m[1])
 		f.url, f.host, f.registry = m[1], u.host, registryOf(u.host)
@@ -144,8 +151,22 @@ func (s *state) continues(ln parser.Line) {
 	}
 }
 
+// withBody returns the answer with the line after it, where that may be the body of an answer of which no more is told than its status.
+func (a answer) withBody(number int, text string) (answer, bool) {
+	if number != a.line.Number+1 || !bodiless.MatchString(a.message) || !bodyLine.MatchString(text) {
+		return a, false
+	}
+	a.text, a.message = a.text+"\n"+text, a.message+"\n"+text
+	a.low, a.lowMessage = lower(a.text), lower(a.message)
+	return a, true
+}
+
 var (
-	jibPart    = regexp.MustCompile(`RegistryClient\.push(Blob|Manifest)\(`)
+	jibPart = regexp.MustCompile(`RegistryClient\.push(Blob|Manifest)\(`)
+	// bodiless matches an answer of which no more is told than its status, and bodyLine what an answer's body may be on the next line.
+	bodiless = regexp.MustCompile(`: [45]\d\d [A-Z][A-Za-z ]{2,40}$`)
+	bodyLine = regexp.MustCompile(`^[A-Z][^:]{10,}`)
+
 	dotnetURI  = regexp.MustCompile(`\): error : +URI: (https?://\S+)`)
 	azureLogin = regexp.MustCompile(`Access to registry '([^']+)' was denied\. Response code: (\d{3})`)
 )

@@ -119,7 +119,7 @@ var frames = []frame{
 	{literal: "attaching ", re: expr(`attaching (?:attestation|signature|sbom)[^:]*: `), client: pushdoctor.ClientCosign, op: pushdoctor.OperationSign, dir: push, flag: failed},
 	{literal: "registry read", re: expr(`failed to ensure registry read(?:/write)? access to REF:`), client: pushdoctor.ClientPack, strong: true, dir: push, flag: failed},
 	{literal: "registry write access", re: expr(`failed to ensure registry write access to REF:`), client: pushdoctor.ClientPack, strong: true, dir: push, flag: failed},
-	{literal: "validating registry ", re: expr(`validating registry (?:read|write|read/write) access:`), client: pushdoctor.ClientPack, strong: true, dir: push, flag: failed},
+	{literal: "validating registry ", re: expr(`validating registry (?:read|write|read/write) access:(?: ensure registry \S+ access to (?P<image>\S+)$)?`), client: pushdoctor.ClientPack, strong: true, dir: push, flag: failed},
 	{literal: "failed to access previous image", re: expr(`failed to access previous image: (?:connect to repo store '(?P<image>[^\s']+)':)?`), client: pushdoctor.ClientPack, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
 	{literal: "unsupported status code", re: expr(`unsupported status code NNN`)},
 
@@ -152,7 +152,7 @@ var frames = []frame{
 	{literal: "no such manifest: ", re: expr(`failed to create REF: (?:exit status \d+: )?no such manifest: `), dir: push, op: pushdoctor.OperationManifest, flag: failed},
 	{literal: "failed to publish artifacts", re: expr(`failed to publish artifacts:`), client: pushdoctor.ClientGoreleaser, strong: true},
 	{literal: "failed to publish artifacts", re: expr(`docker \w+(?: \w+)?: failed to publish artifacts:`), dir: push, flag: failed},
-	{literal: "output registry", re: expr(`failed to push to the output registry`), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},
+	{literal: "output registry", re: expr(`failed to push to (?:the )?output registry:?`), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},
 	{literal: "registry push failed; ", re: expr(`registry push failed; received status code '(?P<reason>[A-Za-z ]+)'`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationManifest, dir: push, flag: failed},
 	{literal: "failed to upload blob using", re: expr(`failed to upload blob using (?P<method>[A-Z]+) URL; received status code '(?P<reason>[A-Za-z ]+)'`), client: pushdoctor.ClientOther, strong: true, op: pushdoctor.OperationUpload, dir: push, flag: failed},
 	{literal: "failed to push image: ", re: expr(`build error: failed to push image: `), client: pushdoctor.ClientOther, strong: true, dir: push, flag: failed},

@@ -223,6 +223,9 @@ func remember(f pushdoctor.Finding, e pushdoctor.Evidence, facts pushdoctor.Fact
 	}
 	for _, other := range f.Evidence {
 		m.page = m.page || htmlBody.MatchString(other.Text) || htmlTitle.MatchString(other.Text)
+		if with, ok := m.withBody(other.Line, other.Text); ok {
+			m.answer, m.said = with, m.said+"\n"+lower(other.Text)
+		}
 	}
 	// Logins that came later do not count; the copy that came first is not always the one that was kept.
 	first := f.Line

@@ -142,12 +142,12 @@ func read(ln parser.Line) (answer, bool) {
 var decoration = regexp.MustCompile(`^(?:\s+|Step #\d+(?: - "[^"]*")?: |\[[^\]\[]{1,40}\]:? +|[│|✗✘❌⨯×x✔] {1,4}|[\w.-]{1,30} +[│|] +|[A-Z]{3,10}> |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d |\d\d:\d\d:\d\d(?:[.,]\d+)? +|(?:FATA|ERRO)\[\d+\] )+`)
 
 // msbuild matches what MSBuild and .NET's SDK print before the words of the task that pushes.
-var msbuild = regexp.MustCompile(`^.{0,400}?\.(?:targets|props|[a-z]+proj)\(\d+(?:,\d+)*\): error (?:(?:[A-Z]+\d+|Containerize|error|) ?: *|error )*(?:[A-Z]+\d+: )*`)
+var msbuild = regexp.MustCompile(`^.{0,400}?(?:\.(?:targets|props|[a-z]+proj)\(\d+(?:,\d+)*\)|Containerize): error (?:(?:[A-Z]+\d+|Containerize|error|) ?: *|error )*(?:[A-Z]+\d+: )*`)
 
 // undecorate drops it. What is left still stands in the line.
 func undecorate(text string) string {
 	switch c := text[0]; {
-	case strings.Contains(text, "): error"):
+	case strings.Contains(text, "): error"), strings.HasPrefix(text, "Containerize: "):
 		if m := msbuild.FindString(text); m != "" && len(m) < len(text) {
 			return text[len(m):]
 		}
