@@ -1,6 +1,6 @@
 # All that a machine needs beforehand is Go 1.26, GNU make and bash. make test also needs a C compiler, Prometheus, Alertmanager, curl and
-# Node.js with npm, which it installs itself where it may (root on Debian). The linters are built from the Go module proxy into .tools, and
-# packages of npm are laid there, once for each version. Nothing here is skipped: a part that cannot do its work fails and says why.
+# Node.js with npm, which it installs itself where it may (root on Debian). The linters and an OpenTelemetry Collector are built from the Go module
+# proxy into .tools, and packages of npm are laid there, once for each version. Nothing here is skipped: a part that cannot do its work fails and says why.
 
 SHELL  := bash
 comma  := ,
@@ -17,6 +17,10 @@ GO_WANTED             := 1.26
 GOLANGCI_LINT_VERSION := v2.15.0
 ACTIONLINT_VERSION    := v1.7.12
 
+# The versions of the collector's modules stand there too.
+OTELCOL_BUILDER := cmd/collector/testdata/otelcol/builder.yaml
+OTELCOL_VERSION := $(shell sed -n 's/^  version: /v/p' $(OTELCOL_BUILDER))
+
 # GitHub's description of its API and payloads of its webhooks, as Octokit publishes them on npm, with the SHA-512 that npm tells as
 # a package's integrity.
 OPENAPI_VERSION := 23.0.2
@@ -27,6 +31,7 @@ WEBHOOK_EXAMPLES_SHA512  := 0dee94dd707a3b70ed09aedb2a008ccd31dd7a8a6aa99e92362b
 TOOLS         := .tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 ACTIONLINT    := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)
+OTELCOL       := $(TOOLS)/otelcol-$(OTELCOL_VERSION)
 OPENAPI       := $(TOOLS)/openapi-$(OPENAPI_VERSION)
 WEBHOOK_EXAMPLES := $(TOOLS)/webhooks-examples-$(WEBHOOK_EXAMPLES_VERSION)
 
@@ -55,7 +60,7 @@ unpack = $(call begin,@octokit/$(1)@$(2)); rm -rf $(TOOLS)/new; mkdir -p $(TOOLS
 	tar -xzf $(TOOLS)/new/package.tgz -C $(TOOLS)/new/files --strip-components 1; \
 	mv $(TOOLS)/new/files '$@'; rm -r $(TOOLS)/new; $(end)
 
-.PHONY: build demo test check go cc curl node debian-prometheus debian-alertmanager lint race fuzz tidy workflows rules samples ends scrape promtool expressions prometheus alerts history openapi webhooks \
+.PHONY: build demo test check go cc curl node debian-prometheus debian-alertmanager lint race fuzz tidy workflows rules samples ends scrape promtool expressions prometheus alerts history otlp openapi webhooks \
 	grafana dashboards dashboards-picture torture torture-once quiet bench clean
 
 build: go ## the program, ./pushdoctor
@@ -65,7 +70,7 @@ build: go ## the program, ./pushdoctor
 demo: build ## the service on sample history, until Ctrl-C; ONCE=1 for a summary of the history
 	./pushdoctor demo $(if $(ONCE),--once)
 
-test: check workflows rules samples ends scrape promtool expressions prometheus alerts history openapi webhooks grafana torture-once ## everything; what CI runs
+test: check workflows rules samples ends scrape promtool expressions prometheus alerts history otlp openapi webhooks grafana torture-once ## everything; what CI runs
 
 check: go lint tidy race fuzz ## before each commit
 
@@ -123,7 +128,7 @@ node:
 
 # golangci-lint holds gofmt, vet and staticcheck: .golangci.yml says which and why.
 lint: go $(GOLANGCI_LINT)
-	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus,openapi,webhooks,torture,grafana,alerts ./...; $(end)
+	$(call begin,golangci-lint run); $(GOLANGCI_LINT) run --build-tags promtool,prometheus,openapi,webhooks,torture,grafana,alerts,otlp ./...; $(end)
 
 tidy: go
 	$(call begin,go mod tidy -diff); $(GO) mod tidy -diff; $(end)
@@ -187,6 +192,12 @@ prometheus: go debian-prometheus
 history: go debian-prometheus
 	$(call begin,go test -tags prometheus -run TestHistoryInPrometheus ./cmd/collector); \
 	$(GO) test -count=1 -timeout 2m -tags prometheus -run '^TestHistoryInPrometheus$$' ./cmd/collector | tee -a /dev/stderr | \
+	{ ! grep 'no tests to run' >/dev/null; }; $(end)
+
+# The service pushes to a real OpenTelemetry Collector, through a restart.
+otlp: go $(OTELCOL)
+	$(call begin,go test -tags otlp ./cmd/collector); \
+	PUSHDOCTOR_OTELCOL='$(CURDIR)/$(OTELCOL)' $(GO) test -count=1 -timeout 2m -tags otlp,prometheus -run '^TestOTLPCollector$$' ./cmd/collector | tee -a /dev/stderr | \
 	{ ! grep 'no tests to run' >/dev/null; }; $(end)
 
 # The rules and their tests, the example for Alertmanager, and then all of it: the service, Prometheus, Alertmanager, a message.
@@ -264,6 +275,13 @@ $(GOLANGCI_LINT): | go
 
 $(WEBHOOK_EXAMPLES): | curl
 	$(call unpack,webhooks-examples,$(WEBHOOK_EXAMPLES_VERSION),$(WEBHOOK_EXAMPLES_SHA512))
+
+# The builder writes a program of the modules that its configuration names, and builds it.
+$(OTELCOL): | go
+	$(call begin,an OpenTelemetry Collector by its builder@$(OTELCOL_VERSION)); rm -rf $(TOOLS)/new; mkdir -p $(TOOLS)/new; cd $(TOOLS)/new; \
+	GOBIN="$$PWD" GOFLAGS= $(GO) install 'go.opentelemetry.io/collector/cmd/builder@$(OTELCOL_VERSION)'; \
+	GOFLAGS= ./builder --config '$(CURDIR)/$(OTELCOL_BUILDER)' 2>build.log || { cat build.log >&2; exit 1; }; \
+	cd '$(CURDIR)'; mv $(TOOLS)/new/otelcol/otelcol '$@'; rm -r $(TOOLS)/new; $(end)
 
 $(ACTIONLINT): | go
 	$(call install,github.com/rhysd/actionlint/cmd/actionlint,$(ACTIONLINT_VERSION))

@@ -35,6 +35,7 @@ type Exporter struct {
 	reloadOK   prometheus.Gauge
 	reloadTime prometheus.Gauge
 	deliveries *prometheus.CounterVec
+	otlpPushes *prometheus.CounterVec
 
 	state *state
 }
@@ -85,6 +86,7 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 			Help: "When the configuration was last loaded.",
 		}),
 		deliveries: newDeliveries(),
+		otlpPushes: newOTLPPushes(),
 		state:      newState(db, o),
 	}
 	e.Reloaded(true)
@@ -114,7 +116,7 @@ func New(r prometheus.Registerer, db *store.DB, o Options) *Exporter {
 	})
 
 	r.MustRegister(e.github.collectors()...)
-	r.MustRegister(e.diagnose, e.reloadOK, e.reloadTime, build, size, writable, causes(), e.deliveries, newQueue(db), e.state)
+	r.MustRegister(e.diagnose, e.reloadOK, e.reloadTime, build, size, writable, causes(), e.deliveries, e.otlpPushes, newQueue(db), e.state)
 	return e
 }
 

@@ -128,7 +128,7 @@ func (s *state) collectRecoveries(ch chan<- prometheus.Metric, totals []store.To
 		for _, bound := range store.RecoveryBuckets {
 			buckets[bound] = upTo(bound)
 		}
-		ch <- prometheus.MustNewConstHistogram(timeToRecovery, upTo(math.Inf(1)), sr.sum, buckets, sr.labels...)
+		ch <- prometheus.MustNewConstHistogramWithCreatedTimestamp(timeToRecovery, upTo(math.Inf(1)), sr.sum, buckets, sr.born, sr.labels...)
 	}
 }
 

@@ -30,6 +30,7 @@ var metrics = []string{
 	"pushdoctor_jobs_read_total COUNTER repository result",
 	"pushdoctor_last_collect_timestamp_seconds GAUGE repository",
 	"pushdoctor_log_bytes_total COUNTER",
+	"pushdoctor_otlp_pushes_total COUNTER result",
 	"pushdoctor_pending_jobs GAUGE repository",
 	"pushdoctor_push_broken GAUGE cause ref registry repository workflow",
 	"pushdoctor_push_broken_since_timestamp_seconds GAUGE cause ref registry repository workflow",

@@ -265,6 +265,9 @@ func (s *series) at(now time.Time, birth time.Duration) float64 {
 // counter returns what the series shows at now, without the metric. A series that stands for others has no exemplar.
 func (s *series) counter(now time.Time, birth time.Duration, known exemplars) counter {
 	c := counter{value: s.at(now, birth)}
+	if len(s.parts) > 0 {
+		c.born = s.born()
+	}
 	if c.value == 0 || len(s.parts) != 1 {
 		return c
 	}
@@ -286,6 +289,7 @@ type counterKey struct {
 // A counter is what a series shows.
 type counter struct {
 	value   float64
+	born    time.Time // when it began to count; zero: it has not
 	finding string    // the id in the exemplar; "": there is none
 	at      time.Time // when the finding happened
 	metric  prometheus.Metric
@@ -293,12 +297,17 @@ type counter struct {
 
 // same reports whether c shows what d does.
 func (c *counter) same(d counter) bool {
-	return c.value == d.value && c.finding == d.finding && c.at.Equal(d.at)
+	return c.value == d.value && c.born.Equal(d.born) && c.finding == d.finding && c.at.Equal(d.at)
 }
 
-// made returns c with its metric.
+// made returns c with its metric. Its created time is that of the total: one that is the start of the process would have who reads OTLP
+// count all again after a restart.
 func (c counter) made(d *prometheus.Desc, labels []string) *counter {
-	c.metric = prometheus.MustNewConstMetric(d, prometheus.CounterValue, c.value, labels...)
+	if c.born.IsZero() {
+		c.metric = prometheus.MustNewConstMetric(d, prometheus.CounterValue, c.value, labels...)
+	} else {
+		c.metric = prometheus.MustNewConstMetricWithCreatedTimestamp(d, prometheus.CounterValue, c.value, c.born, labels...)
+	}
 	if c.finding != "" {
 		e := prometheus.Exemplar{Value: 1, Labels: prometheus.Labels{"finding": c.finding}, Timestamp: c.at}
 		if with, err := prometheus.NewMetricWithExemplars(c.metric, e); err == nil {

@@ -151,7 +151,7 @@ func (p *program) newService(config configs.Config, file string) (s *service, er
 		Version: version, Revision: commit, MaxSeries: config.Metrics.MaxSeries, Birth: time.Duration(config.Metrics.Birth), Now: time.Now,
 	})
 	if config.OTLP.Endpoint != "" {
-		if s.otlp, err = exporter.NewOTLP(context.Background(), registry, exporter.OTLPOptions{
+		if s.otlp, err = s.exporter.NewOTLP(context.Background(), registry, exporter.OTLPOptions{
 			Endpoint: config.OTLP.Endpoint, Interval: time.Duration(config.OTLP.Interval), Version: version, Log: s.log,
 		}); err != nil {
 			return nil, err
