@@ -54,7 +54,7 @@ func TestGrafana(t *testing.T) {
 	if err != nil || len(files) != 3 {
 		t.Fatalf("dashboards: %q, %v", files, err)
 	}
-	end := begin.Add(watched)
+	end := begin.Add(watched + scraping) // after the last scrape
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -181,8 +181,11 @@ func (d *board) ask(t *testing.T, p *scraper, end time.Time) {
 	}
 }
 
-// counted finds what a panel counts.
-var counted = regexp.MustCompile(`increase\((\w+\{[^}]*\})\[`)
+// What a panel counts, and of which repository where it is of one.
+var (
+	counted   = regexp.MustCompile(`increase\((\w+)\{`)
+	countedOf = regexp.MustCompile(`repository="[^"]*"`)
+)
 
 // counts holds all bars of a panel, and the newest ones, against how far the counters came: red where what is newest is in no bar, where live and history
 // are counted twice or one of them not at all, and where it is no count. Each bar takes in one scrape more than its time, and Prometheus scales to the
@@ -194,7 +197,7 @@ func (p *scraper) counts(t *testing.T, title, expr string, answer json.RawMessag
 		t.Fatalf("%s: %s counts nothing", title, expr)
 	}
 	total := func(at time.Time) float64 {
-		return onlyNumber(t, p.at(t, fmt.Sprintf("sum(last_over_time(%s[%.0fs])) or vector(0)", m[1], shown.Seconds()), at))
+		return onlyNumber(t, p.at(t, fmt.Sprintf("sum(last_over_time(%s{%s}[%.0fs])) or vector(0)", m[1], countedOf.FindString(expr), shown.Seconds()), at))
 	}
 	var all []struct {
 		Values [][2]any `json:"values"`
@@ -219,12 +222,17 @@ func (p *scraper) counts(t *testing.T, title, expr string, answer json.RawMessag
 
 // figures are what panels say, by other means: all these counters begin with 0 in the time shown. $of is a repository, or all.
 var figures = map[string]string{
-	"Broken now":            `sum(pushdoctor_push_broken{repository=~"$of"})`,
-	"Failed pushes":         `sum(last_over_time(pushdoctor_push_failures_total{repository=~"$of"}[3d]))`,
-	"Cured by a retry":      `sum(last_over_time(pushdoctor_pushes_total{repository=~"$of", result="retried"}[3d])) / sum(last_over_time(pushdoctor_pushes_total{repository=~"$of", result!="good"}[3d]))`,
-	"Runs that failed":      `sum(last_over_time(pushdoctor_runs_total{repository=~"$of", conclusion="failure"}[3d])) / sum(last_over_time(pushdoctor_runs_total{repository=~"$of"}[3d]))`,
-	"Repositories not read": "vector(1)", // octo-lab/hidden
-	"Services down":         "vector(1)", // the standby
+	"Broken now":              `sum(pushdoctor_push_broken{repository=~"$of"})`,
+	"Of these, lasting":       `sum(pushdoctor_push_broken{repository=~"$of"} * on (cause) group_left () pushdoctor_cause_info{lasting="true"})`,
+	"Broken for longest":      `time() - min(pushdoctor_push_broken_since_timestamp_seconds{repository=~"$of"})`,
+	"Failed pushes":           `sum(last_over_time(pushdoctor_push_failures_total{repository=~"$of"}[3d]))`,
+	"Cured by a retry":        `sum(last_over_time(pushdoctor_pushes_total{repository=~"$of", result="retried"}[3d])) / sum(last_over_time(pushdoctor_pushes_total{repository=~"$of", result!="good"}[3d]))`,
+	"Runs that failed":        `sum(last_over_time(pushdoctor_runs_total{repository=~"$of", conclusion="failure"}[3d])) / sum(last_over_time(pushdoctor_runs_total{repository=~"$of"}[3d]))`,
+	"Median time to recovery": `histogram_quantile(0.5, sum by (le) (last_over_time(pushdoctor_time_to_recovery_seconds_bucket[3d])))`,
+	"Nine of ten within":      `histogram_quantile(0.9, sum by (le) (last_over_time(pushdoctor_time_to_recovery_seconds_bucket[3d])))`,
+	"Last collection":         `time() - max(pushdoctor_last_collect_timestamp_seconds)`,
+	"Repositories not read":   "vector(1)", // octo-lab/hidden
+	"Services down":           "vector(2)", // the standbys
 }
 
 // holdFigures wants them to be what the panels say. Red where a panel counts something else than its title says.
@@ -372,15 +380,16 @@ func (s *scrapes) add(page string) {
 	fmt.Fprintf(s.w, "up{%[1]s} 1 %[2]s\nscrape_samples_scraped{%[1]s} %[3]d %[2]s\nscrape_duration_seconds{%[1]s} 0.0%[4]d %[2]s\n", ours, now, samples, 10+samples%7)
 }
 
-// standby writes what is scraped of a second service, which does nothing.
-func (s *scrapes) standby(answers bool) {
-	const theirs = `job="pushdoctor",instance="standby:9877"`
+// standbys writes what is scraped of two more services, which do nothing.
+func (s *scrapes) standbys(answer bool) {
 	now := unix(time.Now())
-	if !answers {
-		fmt.Fprintf(s.w, "up{%s} 0 %s\n", theirs, now)
-		return
+	for _, theirs := range []string{`job="pushdoctor",instance="standby-1:9877"`, `job="pushdoctor",instance="standby-2:9877"`} {
+		if !answer {
+			fmt.Fprintf(s.w, "up{%s} 0 %s\n", theirs, now)
+			continue
+		}
+		fmt.Fprintf(s.w, "up{%[1]s} 1 %[2]s\npushdoctor_build_info{%[1]s,version=\"v0.9.0\"} 1 %[2]s\n", theirs, now)
 	}
-	fmt.Fprintf(s.w, "up{%[1]s} 1 %[2]s\npushdoctor_build_info{%[1]s,version=\"v0.9.0\"} 1 %[2]s\n", theirs, now)
 }
 
 // record lets a service watch six repositories for two days, and writes its metrics to a file.
@@ -413,7 +422,7 @@ func record(t *testing.T, file string) {
 				}
 			}
 			out.add(r.get("/metrics"))
-			out.standby(time.Since(begin) < watched-time.Hour)
+			out.standbys(time.Since(begin) < watched-time.Hour)
 		}
 		fmt.Fprint(out.w, r.get(historyPath)) // with "# EOF"
 		r.stop()
