@@ -6,8 +6,9 @@ import { join } from 'node:path';
 
 const cell = { w: 62, h: 34 };
 const named = { green: '#73bf69', red: '#f2495c', orange: '#ff9830', yellow: '#f2cc0c', blue: '#5794f2', purple: '#b877d9', text: '#ccccdc', transparent: 'none', 'semi-dark-purple': '#a352cc' };
-// byName is the same for the same name, as in Grafana's palette by series name; its colours are others.
-const byName = (name) => `hsl(${[...name].reduce((n, c) => (n * 137 + c.charCodeAt(0) * 101) % 360, 7)} 65% 60%)`;
+// byName is the same for the same name on all pages, as Grafana's palette by series name is; its colours are others.
+const names = [];
+const byName = (name) => `hsl(${(137.5 * (names.includes(name) ? names.indexOf(name) : names.push(name) - 1)) % 360} 65% 60%)`;
 const colour = (c) => named[c] ?? c;
 const escape = (s) => String(s).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
@@ -137,8 +138,8 @@ function graph(p, from, to) {
     let out = '';
     for (let i = 0; i <= 4; i += below ? 2 : 1) {
       out += `<line x1="${plot.x}" x2="${plot.x + plot.w}" y1="${Y(max * i / 4)}" y2="${Y(max * i / 4)}" stroke="#2c3235"/><text x="${plot.x - 4}" y="${Y(max * i / 4) + 4}" text-anchor="end" class="l">${escape(format(max * i / 4, f.unit, f.decimals || undefined))}</text>`;
-      const t = from + (to - from) * i / 4;
-      out += `<text x="${X(t)}" y="${plot.y + plot.h + 18}" text-anchor="${i === 4 ? 'end' : 'middle'}" class="l">${new Date(t * 1000).toISOString().slice(5, 16).replace('T', ' ')}</text>`;
+      const t = from + (to - from) * i / 4.4;
+      out += `<text x="${X(t)}" y="${plot.y + plot.h + 18}" text-anchor="middle" class="l">${new Date(t * 1000).toISOString().slice(5, 16).replace('T', ' ')}</text>`;
     }
     for (const s of (f.thresholds?.steps ?? []).slice(1)) {
       if (c.thresholdsStyle && s.value <= max) out += `<line x1="${plot.x}" x2="${plot.x + plot.w}" y1="${Y(s.value)}" y2="${Y(s.value)}" stroke="${colour(s.color)}" stroke-dasharray="6 4"/>`;
