@@ -29,14 +29,14 @@ import (
 )
 
 const (
-	shown    = 3 * 24 * time.Hour // what the dashboards are asked about: a day of history, then the service
-	watched  = 2 * 24 * time.Hour
+	shown    = 3 * 24 * time.Hour            // what the dashboards are asked about: a day of history, then the service
+	watched  = 47*time.Hour + 38*time.Minute // within an hour, since Grafana asks for whole steps: the newest bar is one that is not over
 	scraping = 2 * time.Minute
 )
 
 // Every expression of every dashboard must have data in a real Prometheus, without a warning: red where one joins what has no common labels, compares
 // with a value that does not exist, or has a window that holds one sample only. The Prometheus has two days of a service with things going
-// wrong, scraped every two minutes in a bubble, and a day of history before them. It needs prometheus and promtool.
+// wrong, scraped every two minutes in a bubble, and the day before them as its history has it. It needs prometheus and promtool.
 //
 // With a folder in PUSHDOCTOR_PICTURE, the answers are written there for picture.mjs.
 func TestGrafana(t *testing.T) {
@@ -54,7 +54,7 @@ func TestGrafana(t *testing.T) {
 	if err != nil || len(files) != 3 {
 		t.Fatalf("dashboards: %q, %v", files, err)
 	}
-	end := begin.Add(watched)
+	end := begin.Add(watched + scraping) // after the last scrape
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -65,9 +65,7 @@ func TestGrafana(t *testing.T) {
 			t.Fatalf("%s: %v", file, err)
 		}
 		d.ask(t, p, end)
-		if d.Title == "pushdoctor: overview" {
-			d.countsOnce(t, p, end)
-		}
+		d.holdFigures(t, p, end)
 		if folder := os.Getenv("PUSHDOCTOR_PICTURE"); folder != "" {
 			answers, err := json.Marshal(d)
 			if err != nil {
@@ -93,6 +91,7 @@ type board struct {
 		FieldConfig   json.RawMessage `json:"fieldConfig"`
 		Interval      string          `json:"interval"`
 		MaxDataPoints int             `json:"maxDataPoints"`
+		Step          float64         `json:"step"` // seconds, as asked
 		Targets       []*struct {
 			RefID        string          `json:"refId"`
 			Expr         string          `json:"expr"`
@@ -156,52 +155,102 @@ func (d *board) ask(t *testing.T, p *scraper, end time.Time) {
 			t.Errorf("%s: annotation %s marks nothing", d.Title, a.Name)
 		}
 	}
-	for _, panel := range d.Panels {
+	for i := range d.Panels {
+		panel := &d.Panels[i]
 		step := stepOf(t, panel.Interval, panel.MaxDataPoints, span)
+		panel.Step = step.Seconds()
+		from, to := end.Add(-span).Truncate(step), end.Truncate(step) // as Grafana does
 		for _, q := range panel.Targets {
 			expr := interpolated(q.Expr, span, step)
 			if q.Instant {
 				q.Answer = p.at(t, expr, end)
 			} else {
-				q.Answer = p.rangeOf(t, expr, end.Add(-span), end, step)
+				q.Answer = p.rangeOf(t, expr, from, to, step)
 			}
 			// What stands after "or" is 0, for when nothing is broken or was cured. Here something is.
 			if !hasNumber(t, q.Answer, strings.Contains(q.Expr, " or ")) {
 				t.Errorf("%s: %s: no number comes of %s", d.Title, panel.Title, expr)
 			}
+			if panel.Title == "All failures" && q.RefID == "A" && !hasNumber(t, p.at(t, expr, begin), false) {
+				t.Errorf("%s: %s: nothing of the time before the service began", d.Title, panel.Title)
+			}
+			if strings.Contains(string(panel.Options), `"sum"`) {
+				p.counts(t, d.Title+": "+panel.Title, expr, q.Answer, from, end, step)
+			}
 		}
 	}
 }
 
-// countsOnce holds the sum of failures against the counters, all of which begin with 0: red where live and history are counted twice, or one of them not
-// at all. Prometheus scales to the window, which makes some difference.
-func (d *board) countsOnce(t *testing.T, p *scraper, end time.Time) {
+// What a panel counts, and of which repository where it is of one.
+var (
+	counted   = regexp.MustCompile(`increase\((\w+)\{`)
+	countedOf = regexp.MustCompile(`repository="[^"]*"`)
+)
+
+// counts holds all bars of a panel, and the newest ones, against how far the counters came: red where what is newest is in no bar, where live and history
+// are counted twice or one of them not at all, and where it is no count. Each bar takes in one scrape more than its time, and Prometheus scales to the
+// window: so it may be more, never less.
+func (p *scraper) counts(t *testing.T, title, expr string, answer json.RawMessage, from, end time.Time, step time.Duration) {
 	t.Helper()
-	want := onlyNumber(t, p.at(t, fmt.Sprintf("sum(last_over_time(pushdoctor_push_failures_total[%.0fs]))", shown.Seconds()), end))
-	looked := 0
-	for _, panel := range d.Panels {
-		switch panel.Title {
-		case "Failed pushes":
-			looked++
-			if got := onlyNumber(t, panel.Targets[0].Answer); math.Abs(got-want) > want/50 {
-				t.Errorf("%s: %g, and the counters stand at %g", panel.Title, got, want)
-			}
-		case "Failures by cause":
-			looked++
-			type series struct {
-				Values [][2]any `json:"values"`
-			}
-			var all []series
-			if err := json.Unmarshal(panel.Targets[0].Answer, &all); err != nil {
-				t.Fatal(err)
-			}
-			if !slices.ContainsFunc(all, func(s series) bool { return s.Values[0][0].(float64) < float64(begin.Unix()) }) {
-				t.Errorf("%s: no history", panel.Title)
+	m := counted.FindStringSubmatch(expr)
+	if m == nil {
+		t.Fatalf("%s: %s counts nothing", title, expr)
+	}
+	total := func(at time.Time) float64 {
+		return onlyNumber(t, p.at(t, fmt.Sprintf("sum(last_over_time(%s{%s}[%.0fs])) or vector(0)", m[1], countedOf.FindString(expr), shown.Seconds()), at))
+	}
+	var all []struct {
+		Values [][2]any `json:"values"`
+	}
+	if err := json.Unmarshal(answer, &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, since := range []time.Time{from, end.Truncate(step)} {
+		got, least, most := 0.0, total(end)-total(since), (total(end)-total(since.Add(-interval)))*(1+2*float64(interval)/float64(step))+1
+		for _, series := range all {
+			for _, v := range series.Values {
+				if v[0].(float64) >= float64(since.Unix()) {
+					got += valueOf(t, v)
+				}
 			}
 		}
+		if got < least*0.999 || got > most {
+			t.Errorf("%s: %g in the bars since %s, of %g to %g", title, got, since, least, most)
+		}
 	}
-	if looked != 2 {
-		t.Errorf("%d of 2 panels found", looked)
+}
+
+// figures are what panels say, by other means: all these counters begin with 0 in the time shown. $of is a repository, or all.
+var figures = map[string]string{
+	"Broken now":              `sum(pushdoctor_push_broken{repository=~"$of"})`,
+	"Of these, lasting":       `sum(pushdoctor_push_broken{repository=~"$of"} * on (cause) group_left () pushdoctor_cause_info{lasting="true"})`,
+	"Broken for longest":      `time() - min(pushdoctor_push_broken_since_timestamp_seconds{repository=~"$of"})`,
+	"Failed pushes":           `sum(last_over_time(pushdoctor_push_failures_total{repository=~"$of"}[3d]))`,
+	"Cured by a retry":        `sum(last_over_time(pushdoctor_pushes_total{repository=~"$of", result="retried"}[3d])) / sum(last_over_time(pushdoctor_pushes_total{repository=~"$of", result!="good"}[3d]))`,
+	"Runs that failed":        `sum(last_over_time(pushdoctor_runs_total{repository=~"$of", conclusion="failure"}[3d])) / sum(last_over_time(pushdoctor_runs_total{repository=~"$of"}[3d]))`,
+	"Median time to recovery": `histogram_quantile(0.5, sum by (le) (last_over_time(pushdoctor_time_to_recovery_seconds_bucket[3d])))`,
+	"Nine of ten within":      `histogram_quantile(0.9, sum by (le) (last_over_time(pushdoctor_time_to_recovery_seconds_bucket[3d])))`,
+	"Last collection":         `time() - max(pushdoctor_last_collect_timestamp_seconds)`,
+	"Repositories not read":   "vector(1)", // octo-lab/hidden
+	"Services down":           "vector(2)", // the standbys
+}
+
+// holdFigures wants them to be what the panels say. Red where a panel counts something else than its title says.
+func (d *board) holdFigures(t *testing.T, p *scraper, end time.Time) {
+	t.Helper()
+	of := ".*"
+	if d.Title == "pushdoctor: repository" {
+		of = "octo-lab/api"
+	}
+	for _, panel := range d.Panels {
+		expr, ok := figures[panel.Title]
+		if !ok || panel.Type != "stat" {
+			continue
+		}
+		got, want := onlyNumber(t, panel.Targets[0].Answer), onlyNumber(t, p.at(t, strings.ReplaceAll(expr, "$of", of), end))
+		if math.Abs(got-want) > want/20 {
+			t.Errorf("%s: %s: %g, and %s is %g", d.Title, panel.Title, got, expr, want)
+		}
 	}
 }
 
@@ -214,7 +263,13 @@ func onlyNumber(t *testing.T, result json.RawMessage) float64 {
 	if err := json.Unmarshal(result, &all); err != nil || len(all) != 1 {
 		t.Fatalf("%v: %s", err, result)
 	}
-	f, err := strconv.ParseFloat(all[0].Value[1].(string), 64)
+	return valueOf(t, all[0].Value)
+}
+
+// valueOf is the value of a sample.
+func valueOf(t *testing.T, sample [2]any) float64 {
+	t.Helper()
+	f, err := strconv.ParseFloat(sample[1].(string), 64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,6 +303,7 @@ func interpolated(expr string, span, step time.Duration) string {
 	return strings.NewReplacer(
 		"$__rate_interval", fmt.Sprintf("%.0fs", rate.Seconds()),
 		"$__range", fmt.Sprintf("%.0fs", span.Seconds()),
+		"$__interval", fmt.Sprintf("%.0fs", step.Seconds()),
 		`="$repository"`, `="octo-lab/api"`,
 		"$job", ".*", "$instance", ".*", "$repositories", ".*", "$workflow", ".*",
 	).Replace(expr)
@@ -324,6 +380,18 @@ func (s *scrapes) add(page string) {
 	fmt.Fprintf(s.w, "up{%[1]s} 1 %[2]s\nscrape_samples_scraped{%[1]s} %[3]d %[2]s\nscrape_duration_seconds{%[1]s} 0.0%[4]d %[2]s\n", ours, now, samples, 10+samples%7)
 }
 
+// standbys writes what is scraped of two more services, which do nothing.
+func (s *scrapes) standbys(answer bool) {
+	now := unix(time.Now())
+	for _, theirs := range []string{`job="pushdoctor",instance="standby-1:9877"`, `job="pushdoctor",instance="standby-2:9877"`} {
+		if !answer {
+			fmt.Fprintf(s.w, "up{%s} 0 %s\n", theirs, now)
+			continue
+		}
+		fmt.Fprintf(s.w, "up{%[1]s} 1 %[2]s\npushdoctor_build_info{%[1]s,version=\"v0.9.0\"} 1 %[2]s\n", theirs, now)
+	}
+}
+
 // record lets a service watch six repositories for two days, and writes its metrics to a file.
 func record(t *testing.T, file string) {
 	t.Helper()
@@ -332,7 +400,6 @@ func record(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	out := &scrapes{w: bufio.NewWriter(f)}
-	past(out.w)
 	inLab(t, fakegithub.Options{}, func(t *testing.T, l *lab) {
 		l.config.Repositories = append(slices.Clone(estateOfTheTest), "octo-lab/hidden")
 		l.config.Webhook.ListenAddress = "127.0.0.1:0"
@@ -355,10 +422,11 @@ func record(t *testing.T, file string) {
 				}
 			}
 			out.add(r.get("/metrics"))
+			out.standbys(time.Since(begin) < watched-time.Hour)
 		}
+		fmt.Fprint(out.w, r.get(historyPath)) // with "# EOF"
 		r.stop()
 	})
-	fmt.Fprintln(out.w, "# EOF")
 	if err := out.w.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -405,13 +473,14 @@ var endsOfPushes = map[string][]string{
 	"strange":  {"received unexpected HTTP status: 418 I'm a teapot"},
 }
 
-// events plans what happens in the two days: most runs are good, what fails does so for hours, and for an hour a registry is down.
+// events plans what happens in the two days, and in the day before, which the first poll reads as history (collect.lookback): most runs are good, what fails
+// does so for hours, and for an hour a registry is down.
 func events(l *lab) {
 	l.world.AddRepository(fakegithub.Repository{Name: "octo-lab/hidden", Hidden: true})
 	dice := rand.New(rand.NewPCG(9, 77))
 	for n, name := range estateOfTheTest {
 		l.world.AddRepository(fakegithub.Repository{Name: name})
-		for at := time.Duration(n) * time.Minute; at < watched; at += 15*time.Minute + time.Duration(dice.Int64N(int64(40*time.Minute))) {
+		for at := time.Duration(n)*time.Minute - 23*time.Hour; at < watched; at += 15*time.Minute + time.Duration(dice.Int64N(int64(40*time.Minute))) {
 			workflow, branch, host := "image.yml", "main", "ghcr.io"
 			if n%3 == 1 {
 				host = "docker.io"
@@ -426,7 +495,7 @@ func events(l *lab) {
 				outcome = "denied"
 			case n == 1 && hour > 33 && hour < 36, n == 1 && hour > 46:
 				outcome = "password"
-			case d < 0.04:
+			case d < 0.04, n == 2 && hour > 45:
 				outcome = "strange"
 			case d < 0.08:
 				outcome = "many"
@@ -472,23 +541,4 @@ func (l *lab) push(repository, workflow, branch, host, outcome string, at time.T
 		j.LogAt = at.Add(10 * time.Minute) // until then the job waits to be read
 	}
 	l.world.AddRun(pushdoctor.Run{Repository: repository, Workflow: workflow, WorkflowName: map[string]string{"image.yml": "Image", "release.yml": "Release"}[workflow], Branch: branch, CreatedAt: at}, j)
-}
-
-// past writes the day before as backfill's history has it: a sample each full hour, of a job of its own.
-func past(w io.Writer) {
-	for n, repository := range estateOfTheTest[:4] {
-		for name, labels := range map[string]string{
-			"pushdoctor_push_failures_total": `registry="ghcr",status="403",cause="package_access_denied"`,
-			"pushdoctor_pushes_total":        `registry="ghcr",result="failed"`,
-			"pushdoctor_runs_total":          `conclusion="failure"`,
-		} {
-			count, dice := 0, rand.New(rand.NewPCG(7, uint64(n))) // the same failures in each
-			for hour := -24; hour <= 0; hour++ {
-				fmt.Fprintf(w, "%s{job=\"pushdoctor-history\",repository=%q,workflow=\"image.yml\",%s} %d %s\n", name, repository, labels, count, unix(begin.Add(time.Duration(hour)*time.Hour)))
-				if dice.IntN(4) == 0 {
-					count++
-				}
-			}
-		}
-	}
 }

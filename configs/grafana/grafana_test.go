@@ -35,6 +35,8 @@ type dashboard struct {
 		} `json:"list"`
 	} `json:"annotations"`
 	Links []link `json:"links"`
+
+	text string // of the file
 }
 
 type panel struct {
@@ -49,9 +51,14 @@ type panel struct {
 	Targets     []target `json:"targets"`
 	FieldConfig struct {
 		Defaults struct {
-			Unit    string `json:"unit"`
-			NoValue string `json:"noValue"`
-			Links   []link `json:"links"`
+			Unit     string    `json:"unit"`
+			NoValue  string    `json:"noValue"`
+			Links    []link    `json:"links"`
+			Mappings []mapping `json:"mappings"`
+			Custom   struct {
+				DrawStyle    string `json:"drawStyle"`
+				BarAlignment int    `json:"barAlignment"`
+			} `json:"custom"`
 		} `json:"defaults"`
 		Overrides []struct {
 			Properties []struct {
@@ -63,9 +70,16 @@ type panel struct {
 	Panels []panel `json:"panels"` // of a row that is collapsed
 }
 
+// A mapping has options by value, or for one special value.
+type mapping struct {
+	Type    string         `json:"type"`
+	Options map[string]any `json:"options"`
+}
+
 type target struct {
 	RefID      string      `json:"refId"`
 	Expr       string      `json:"expr"`
+	Format     string      `json:"format"`
 	Datasource *datasource `json:"datasource"`
 	Exemplar   bool        `json:"exemplar"`
 }
@@ -76,6 +90,7 @@ type variable struct {
 	Type       string          `json:"type"`
 	Query      json.RawMessage `json:"query"`
 	Datasource *datasource     `json:"datasource"`
+	Refresh    int             `json:"refresh"`
 	IncludeAll bool            `json:"includeAll"`
 	AllValue   string          `json:"allValue"`
 }
@@ -111,6 +126,7 @@ func dashboards(t *testing.T) map[string]dashboard {
 		if err := json.Unmarshal(data, &d); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
+		d.text = string(data)
 		all[file] = d
 	}
 	return all
@@ -137,8 +153,8 @@ func TestDashboards(t *testing.T) {
 			if v.Label == "" {
 				t.Errorf("%s: variable %s has no label", file, v.Name)
 			}
-			if v.Type == "query" && (v.Datasource == nil || *v.Datasource != ours) {
-				t.Errorf("%s: variable %s asks %v", file, v.Name, v.Datasource)
+			if v.Type == "query" && (v.Datasource == nil || *v.Datasource != ours || v.Refresh != 2) {
+				t.Errorf("%s: variable %s asks %v, and again at %d, not when the time changes", file, v.Name, v.Datasource, v.Refresh)
 			}
 			// Links hand variables over by name, and where there is no All, nothing would be found.
 			if all, met := many[v.Name]; met && all != v.IncludeAll {
@@ -154,9 +170,21 @@ func TestDashboards(t *testing.T) {
 			t.Errorf("%s: variables %q", file, names)
 		}
 		for _, a := range d.Annotations.List {
-			if a.BuiltIn == 0 && (*a.Datasource != ours || *a.Target.Datasource != ours) {
-				t.Errorf("%s: annotation %s asks %v", file, a.Name, a.Datasource)
+			if a.BuiltIn == 0 {
+				a.Target.check(t, file+": annotation "+a.Name)
+				if *a.Datasource != ours {
+					t.Errorf("%s: annotation %s asks %v", file, a.Name, a.Datasource)
+				}
 			}
+		}
+		for _, v := range uses.FindAllStringSubmatch(d.text, -1) {
+			if !slices.Contains(names, v[1]) {
+				t.Errorf("%s: $%s is no variable", file, v[1])
+			}
+		}
+		// Newer versions of Grafana hide what has it: https://github.com/grafana/grafana/issues/115084
+		if strings.Contains(d.text, "inControlsMenu") {
+			t.Errorf("%s: links in a menu", file)
 		}
 		if !slices.ContainsFunc(d.Links, func(l link) bool { return l.Type == "dashboards" && slices.Equal(l.Tags, []string{"pushdoctor"}) }) ||
 			!slices.ContainsFunc(d.Links, func(l link) bool { return strings.HasPrefix(l.URL, "${pushdoctor}/") }) {
@@ -167,28 +195,47 @@ func TestDashboards(t *testing.T) {
 
 const causesPage = "https://github.com/akkospace/pushdoctor/blob/main/docs/causes.md"
 
-// What is looked for in a panel. The last group of the first two is empty where that part is missing.
+// What is looked for in a panel. The last group of the first two is empty where that part is missing. A bar looks ahead, since Grafana asks for
+// whole steps.
 var (
 	selectors      = regexp.MustCompile(`\b(?:up|(?:pushdoctor|process|go|scrape)_\w+)\b(\{job=~"\$job", instance=~"\$instance")?`)
-	windows        = regexp.MustCompile(`(?:rate|increase|over_time)\([^[]*\[(\$__rate_interval|\$__range)?`)
+	windows        = regexp.MustCompile(`(?:rate|changes|over_time)\([^[]*\[(\$__rate_interval|\$__range)?|increase\([^[]*\[(\$__rate_interval\] offset -\$__interval|\$__range\])?`)
 	otherDashboard = regexp.MustCompile(`^/d/pushdoctor-([a-z]+)\?`)
 	settings       = regexp.MustCompile(`var-(\w+)=|\$\{([a-z]\w*):queryparam\}`)
+	findings       = regexp.MustCompile(`^\$\{pushdoctor\}/\?(?:(?:cause|repository)=\$\{\w[\w.]*\}&?)+$`)
+	isWell         = regexp.MustCompile(`_(valid|successful)\{`) // at 1; others, such as incidents, are well at 0
 	uses           = regexp.MustCompile(`\$\{?([a-z]\w*)`)
 )
 
+// units are those of Grafana's that the dashboards use; it shows a number without unit for any other word.
+var units = []string{"short", "s", "percentunit", "bytes", "Bps", "reqps", "dateTimeFromNow"}
+
 func lacks(re *regexp.Regexp, expr string) bool {
-	return slices.ContainsFunc(re.FindAllStringSubmatch(expr, -1), func(m []string) bool { return m[1] == "" })
+	return slices.ContainsFunc(re.FindAllStringSubmatch(expr, -1), func(m []string) bool { return strings.Join(m[1:], "") == "" })
+}
+
+// check wants a query to ask the chosen data source of the chosen services, with windows that follow the time shown.
+func (q target) check(t *testing.T, where string) {
+	t.Helper()
+	if q.Datasource == nil || *q.Datasource != ours {
+		t.Errorf("%s: query %s asks %v", where, q.RefID, q.Datasource)
+	}
+	if lacks(selectors, q.Expr) {
+		t.Errorf("%s: a selector is not limited to $job and $instance: %s", where, q.Expr)
+	}
+	if lacks(windows, q.Expr) {
+		t.Errorf("%s: a fixed window, or a bar that looks back: %s", where, q.Expr)
+	}
 }
 
 // Red where two panels have one id, or lie over each other, which Grafana puts right in its own way; where a panel leaves open what it shows, in which
-// unit, or what it means that it is empty; and where a query asks another data source or is not limited to the chosen services.
+// unit, or what it means that it is empty; where a query asks another data source or is not limited to the chosen services; and where a link
+// leads to nothing.
 func TestPanels(t *testing.T) {
-	exemplars := 0
 	all := dashboards(t)
 	for file, d := range all {
 		ids := map[int]bool{}
 		cells := map[[2]int]string{}
-		variables := declared(d)
 		for _, p := range d.Panels {
 			where := fmt.Sprintf("%s: %s %q", file, p.Type, p.Title)
 			if ids[p.ID] || p.ID == 0 {
@@ -216,32 +263,29 @@ func TestPanels(t *testing.T) {
 				}
 				continue
 			}
-			if !strings.HasSuffix(p.Description, ".") || p.FieldConfig.Defaults.Unit == "" || p.FieldConfig.Defaults.NoValue == "" {
-				t.Errorf("%s: description %q, unit %q, without data %q", where, p.Description, p.FieldConfig.Defaults.Unit, p.FieldConfig.Defaults.NoValue)
+			of := p.FieldConfig.Defaults
+			if !strings.HasSuffix(p.Description, ".") || !slices.Contains(units, of.Unit) || of.NoValue == "" {
+				t.Errorf("%s: description %q, unit %q, without data %q", where, p.Description, of.Unit, of.NoValue)
+			}
+			if of.Custom.DrawStyle == "bars" && of.Custom.BarAlignment != 1 {
+				t.Errorf("%s: bars do not begin where their time does", where)
 			}
 			if p.Datasource == nil || *p.Datasource != ours || len(p.Targets) == 0 {
 				t.Errorf("%s: asks %v", where, p.Datasource)
 			}
 			refs := map[string]bool{}
 			for _, q := range p.Targets {
-				if q.Datasource == nil || *q.Datasource != ours || refs[q.RefID] {
-					t.Errorf("%s: query %s asks %v", where, q.RefID, q.Datasource)
+				q.check(t, where)
+				if refs[q.RefID] || q.Exemplar != (p.Title == "Failures by cause") || (q.Format == "table") != (p.Type == "table") {
+					t.Errorf("%s: query %s: exemplars %v, format %q", where, q.RefID, q.Exemplar, q.Format)
 				}
 				refs[q.RefID] = true
-				if lacks(selectors, q.Expr) {
-					t.Errorf("%s: a selector is not limited to $job and $instance: %s", where, q.Expr)
-				}
-				if lacks(windows, q.Expr) {
-					t.Errorf("%s: a fixed window: %s", where, q.Expr)
-				}
-				if q.Exemplar {
-					exemplars++
-				}
 			}
-			for _, l := range links(t, p) {
+			p.checkColours(t, where)
+			for _, l := range slices.Concat(of.Links, overridden[link](t, p, "links")) {
 				ref := otherDashboard.FindStringSubmatch(l.URL)
 				if ref == nil {
-					if !strings.HasPrefix(l.URL, "${pushdoctor}/") && !strings.HasPrefix(l.URL, causesPage+"#${") {
+					if !findings.MatchString(l.URL) && !strings.HasPrefix(l.URL, causesPage+"#${") {
 						t.Errorf("%s: a link to %s", where, l.URL)
 					}
 					continue
@@ -253,19 +297,7 @@ func TestPanels(t *testing.T) {
 					}
 				}
 			}
-			text, err := json.Marshal(p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, v := range uses.FindAllStringSubmatch(string(text), -1) {
-				if !variables[v[1]] {
-					t.Errorf("%s: $%s is no variable", where, v[1])
-				}
-			}
 		}
-	}
-	if exemplars == 0 {
-		t.Error("no panel shows exemplars, which lead to the findings")
 	}
 }
 
@@ -277,23 +309,45 @@ func declared(d dashboard) map[string]bool {
 	return names
 }
 
-// links are those of a panel's values and columns.
-func links(t *testing.T, p panel) []link {
+// overridden are the values of a property that the panel's columns and series have.
+func overridden[T any](t *testing.T, p panel, property string) (all []T) {
 	t.Helper()
-	all := slices.Clone(p.FieldConfig.Defaults.Links)
 	for _, o := range p.FieldConfig.Overrides {
-		for _, property := range o.Properties {
-			if property.ID != "links" {
+		for _, is := range o.Properties {
+			if is.ID != property {
 				continue
 			}
-			var of []link
-			if err := json.Unmarshal(property.Value, &of); err != nil {
+			var of []T
+			if err := json.Unmarshal(is.Value, &of); err != nil {
 				t.Fatal(err)
 			}
 			all = append(all, of...)
 		}
 	}
 	return all
+}
+
+// checkColours wants a value that says whether something is good to be green for good and red for bad, and no data in one number to be
+// neither: without a mapping of its own it has the colour of the lowest values.
+func (p panel) checkColours(t *testing.T, where string) {
+	t.Helper()
+	unknown := false
+	well := slices.ContainsFunc(p.Targets, func(q target) bool { return isWell.MatchString(q.Expr) })
+	for _, m := range slices.Concat(p.FieldConfig.Defaults.Mappings, overridden[mapping](t, p, "mappings")) {
+		if result, ok := m.Options["result"].(map[string]any); ok {
+			unknown = unknown || m.Options["match"] == "null" && result["color"] == "purple"
+			continue
+		}
+		for value, to := range m.Options {
+			good := well == (value == "1")
+			if colour := to.(map[string]any)["color"]; good != (colour == "green") || good == (colour == "red") {
+				t.Errorf("%s: %s is %v", where, value, colour)
+			}
+		}
+	}
+	if p.Type == "stat" && !unknown {
+		t.Errorf("%s: the colour of no data is that of a value", where)
+	}
 }
 
 // Red where Grafana would not load the files, would look for the dashboards in a folder that is not there, or where the exemplars' links lead elsewhere

@@ -3,7 +3,6 @@ package promcheck_test
 import (
 	"encoding/json"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -17,48 +16,86 @@ var grafana = strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h", "$
 var (
 	labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
 	legendParts = regexp.MustCompile(`{{\s*(\w+)\s*}}`)
+	linkParts   = regexp.MustCompile(`\.labels\.(\w+)`)
 )
+
+// A dashboard is what of one depends on the metrics' labels.
+type dashboard struct {
+	Panels []struct {
+		Type            string
+		Targets         []target
+		Transformations []struct {
+			Options struct {
+				Include struct{ Names []string }
+			}
+		}
+		FieldConfig struct {
+			Defaults  struct{ Links []struct{ URL string } }
+			Overrides []struct{ Matcher struct{ Options string } }
+		}
+	}
+	Annotations struct {
+		List []struct {
+			Target                  *target
+			TitleFormat, TextFormat string
+		}
+	}
+	Templating struct {
+		List []struct{ Query any }
+	}
+}
+
+type target struct{ Expr, LegendFormat string }
 
 // A query is what a panel, an annotation or a variable asks.
 type query struct {
 	expr   string
-	labels []string // which it is shown by
+	labels []string // which are shown of it, or made a link of
+	series []string // which have a colour of their own, by the last of labels
 }
 
-// queries finds all in a part of a dashboard, however deep.
-func queries(part any) (all []query) {
-	switch part := part.(type) {
-	case []any:
-		for _, p := range part {
-			all = append(all, queries(p)...)
+// parts are the names that a pattern finds in a text.
+func parts(of *regexp.Regexp, text string) (all []string) {
+	for _, m := range of.FindAllStringSubmatch(text, -1) {
+		all = append(all, m[1])
+	}
+	return all
+}
+
+func (d dashboard) queries() (all []query) {
+	for _, p := range d.Panels {
+		var shown, coloured []string
+		for _, tr := range p.Transformations { // columns of a table
+			shown = append(shown, slices.DeleteFunc(tr.Options.Include.Names, func(n string) bool { return strings.HasPrefix(n, "Value") })...)
 		}
-	case map[string]any:
-		legend, _ := part["legendFormat"].(string)
-		if target, ok := part["target"].(map[string]any); ok { // of an annotation
-			title, _ := part["titleFormat"].(string)
-			text, _ := part["textFormat"].(string)
-			target["legendFormat"] = title + text
+		for _, l := range p.FieldConfig.Defaults.Links {
+			shown = append(shown, parts(linkParts, l.URL)...)
 		}
-		if expr, ok := part["expr"].(string); ok {
-			q := query{expr: expr}
-			for _, m := range legendParts.FindAllStringSubmatch(legend, -1) {
-				q.labels = append(q.labels, m[1])
-			}
-			all = append(all, q)
-		}
-		if text, ok := part["query"].(string); ok {
-			if m := labelValues.FindStringSubmatch(text); m != nil {
-				all = append(all, query{m[1], []string{m[2]}})
+		if p.Type == "timeseries" {
+			for _, o := range p.FieldConfig.Overrides {
+				coloured = append(coloured, o.Matcher.Options)
 			}
 		}
-		for _, p := range part {
-			all = append(all, queries(p)...)
+		for _, q := range p.Targets {
+			all = append(all, query{q.Expr, slices.Concat(shown, parts(legendParts, q.LegendFormat)), coloured})
+		}
+	}
+	for _, a := range d.Annotations.List {
+		if a.Target != nil && a.Target.Expr != "" {
+			all = append(all, query{expr: a.Target.Expr, labels: parts(legendParts, a.TitleFormat+a.TextFormat)})
+		}
+	}
+	for _, v := range d.Templating.List {
+		if of, ok := v.Query.(map[string]any); ok {
+			m := labelValues.FindStringSubmatch(of["query"].(string))
+			all = append(all, query{expr: m[1], labels: m[2:]})
 		}
 	}
 	return all
 }
 
-// Red where a dashboard asks for a metric or a label that the exporter does not have, names its series by one, or where Prometheus cannot read an expression.
+// Red where a dashboard asks for a metric or a label that the exporter does not have, where Prometheus cannot read an expression, where series, columns or
+// links are named by a label that a query does not give, and where a series has a colour that there cannot be.
 func TestDashboards(t *testing.T) {
 	files, err := filepath.Glob(root + "configs/grafana/dashboards/*.json")
 	if err != nil || len(files) == 0 {
@@ -66,26 +103,28 @@ func TestDashboards(t *testing.T) {
 	}
 	known := metrics(t)
 	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+		name := filepath.Base(file)
+		var d dashboard
+		if err := json.Unmarshal([]byte(read(t, "configs/grafana/dashboards/"+name)), &d); err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
-		var dashboard any
-		if err := json.Unmarshal(data, &dashboard); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		all := queries(dashboard)
+		all := d.queries()
 		if len(all) < 10 {
-			t.Errorf("%s: %d queries found", file, len(all))
+			t.Errorf("%s: %d queries found", name, len(all))
 		}
 		for _, q := range all {
 			result, faults := known.check(grafana.Replace(q.expr))
 			for _, fault := range faults {
-				t.Errorf("%s: %s: %s", filepath.Base(file), q.expr, fault)
+				t.Errorf("%s: %s: %s", name, q.expr, fault)
 			}
 			for _, l := range q.labels {
 				if _, ok := result[l]; !ok {
-					t.Errorf("%s: %s: it is shown by %s, and has %q", filepath.Base(file), q.expr, l, slices.Sorted(maps.Keys(result)))
+					t.Errorf("%s: %s: it is shown by %s, and has %q", name, q.expr, l, slices.Sorted(maps.Keys(result)))
+				}
+			}
+			for _, s := range q.series {
+				if values := result[q.labels[len(q.labels)-1]]; values != nil && !slices.Contains(values, s) {
+					t.Errorf("%s: %s: a colour for %s, and there is %q", name, q.expr, s, values)
 				}
 			}
 		}

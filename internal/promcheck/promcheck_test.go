@@ -88,8 +88,10 @@ func values(head, section, label string) (all []string) {
 	if text == "" && (label == "cause" || label == "registry") {
 		text = regexp.MustCompile("(?m)^\\| `" + label + "` \\|.*").FindString(head)
 	}
-	for _, q := range quoted.FindAllStringSubmatch(text, -1) {
-		all = append(all, q[1])
+	for i, q := range quoted.FindAllStringSubmatch(text, -1) {
+		if i > 0 { // the first is the label
+			all = append(all, q[1])
+		}
 	}
 	return all
 }

@@ -1,15 +1,16 @@
 import * as lib from './lib.mjs';
 
 const here = lib.selector();
-const rate = (metric, ...more) => `rate(${metric}${lib.selector(...more)}[$__rate_interval])`;
-const growth = (metric, range = '$__rate_interval', ...more) => `increase(${metric}${lib.selector(...more)}[${range}])`;
+const rate = (metric, range = '[$__rate_interval]') => `rate(${metric}${here}${range})`;
+const growth = (by, metric, range = lib.inBar) => `sum by (${by}) (increase(${metric}${here}${range})) > 0`;
 const left = `pushdoctor_github_rate_limit_remaining${here} / (pushdoctor_github_rate_limit_limit${here} > 0)`;
+const valid = { 0: ['refused', 'red'], 1: ['accepted', 'green'] };
 
 const state = [
   lib.one({
-    title: 'Services', unit: 'short', base: 'red', thresholds: { 1: 'green' }, none: 'not scraped',
-    description: 'Services that Prometheus scrapes and that answer. A store has one writer, so each has a store of its own.',
-    expr: `sum(up${here} and on (job, instance) pushdoctor_build_info${here})`,
+    title: 'Services down', unit: 'short', base: 'green', thresholds: { 1: 'red' }, none: 'not scraped',
+    description: 'Services that answered Prometheus in the time shown and do not now.',
+    expr: lib.orZero(`count(up${here} == 0 and on (job, instance) present_over_time(pushdoctor_build_info${here}[$__range]))`),
   }, [3, 4]),
   lib.one({
     title: 'Version', unit: 'short', legend: '{{version}}', text: 'name', none: 'not scraped',
@@ -17,20 +18,19 @@ const state = [
     expr: `count by (version) (pushdoctor_build_info${here})`,
   }, [3, 4]),
   lib.one({
-    title: 'Oldest collection', unit: 's', decimals: 1, base: 'green', thresholds: { 300: 'orange', 900: 'red' }, none: 'none went well',
-    description: 'Of all repositories, the longest time since a poll that went well. Polls come each minute (collect.interval): orange after 5 minutes, red after 15.',
-    expr: `max(time() - pushdoctor_last_collect_timestamp_seconds${here})`,
+    title: 'Last collection', unit: 's', decimals: 1, base: 'green', thresholds: { 300: 'orange', 900: 'red' }, none: 'none went well',
+    description: 'Time since any repository was polled well, by the service where it is longest. Polls come each minute (collect.interval): orange after 5 minutes, red after 15.',
+    expr: `max(min by (job, instance) (time() - pushdoctor_last_collect_timestamp_seconds${here}))`,
   }, [3, 4]),
   lib.one({
-    title: 'Lag', unit: 's', decimals: 1, base: 'green', thresholds: { 600: 'orange', 1800: 'red' }, none: 'not scraped',
-    description: 'Age of the oldest job that has ended and was not read. Orange after 10 minutes, red after 30.',
-    mappings: { 0: ['nothing waits', 'green'] },
-    expr: `max(pushdoctor_collect_lag_seconds${here})`,
+    title: 'Repositories not read', unit: 'short', base: 'green', thresholds: { 1: 'red' }, none: 'not scraped',
+    description: 'Repositories where a job may have ended half an hour ago and was not read, those that could never be read among them. Which they are, and why, stands below.',
+    expr: lib.unread(here),
   }, [3, 4]),
   lib.one({
     title: 'Credentials', unit: 'short', none: 'not used yet',
     description: 'Whether GitHub accepts the credential that is refused most: the token, or one installation of the App.',
-    mappings: { 0: ['refused', 'red'], 1: ['accepted', 'green'] },
+    mappings: valid,
     expr: `min(pushdoctor_github_credential_valid${here})`,
   }, [3, 4]),
   lib.one({
@@ -64,7 +64,7 @@ const collecting = [
   }),
   lib.lines({
     title: 'Time since the last collection', unit: 's', none: 'No poll went well yet.', thresholds: { 300: 'orange', 900: 'red' },
-    description: 'Time since the last poll that went well: of the repository where it is longest, and of the one in the middle. Only the first one high is one repository\'s trouble.',
+    description: 'Time since the last poll that went well: of the repository where it is longest, and of the one in the middle. Only the first one high is one repository\'s trouble; one that is archived is polled each hour.',
     exprs: {
       longest: `max(time() - pushdoctor_last_collect_timestamp_seconds${here})`,
       median: `quantile(0.5, time() - pushdoctor_last_collect_timestamp_seconds${here})`,
@@ -73,20 +73,20 @@ const collecting = [
   lib.counts({
     title: 'Jobs read', interval: '15m', legend: '{{result}}', none: 'No job was read in this time.',
     description: 'Jobs whose log was read, by what came of it: clean, findings, verify (a success looked at since something was broken); truncated, expired and unreadable were not read whole.',
-    expr: `sum by (result) (${growth('pushdoctor_jobs_read_total')}) > 0`,
+    expr: growth('result', 'pushdoctor_jobs_read_total'),
     colours: { clean: 'green', findings: 'red', verify: 'blue' },
   }, [12, 8]),
   lib.counts({
     title: 'Errors by reason', interval: '15m', legend: '{{reason}}', none: 'Nothing went wrong in this time.',
     description: 'What could not be collected, by reason. What fails for a while is tried again; which repository it is, stands below.',
-    expr: `sum by (reason) (${growth('pushdoctor_collect_errors_total')}) > 0`,
+    expr: growth('reason', 'pushdoctor_collect_errors_total'),
   }, [12, 8]),
   lib.rows({
     title: 'Errors by repository', unit: 'short', none: 'Nothing went wrong in this time.',
-    description: 'What could not be collected in the time shown, by repository and reason.',
-    exprs: { A: `topk(20, sum by (repository, reason) (${growth('pushdoctor_collect_errors_total', '$__range')}) > 0)` },
+    description: 'What could not be collected in the time shown, by repository and reason; by the pattern of the configuration where its repositories could not be listed.',
+    exprs: { A: `topk(20, ${growth('repository, reason', 'pushdoctor_collect_errors_total', lib.shown)})` },
     columns: {
-      repository: { name: 'Repository', links: [lib.toRepository('${__value.raw}')] },
+      repository: { name: 'Repository' },
       reason: { name: 'Reason' },
       A: { name: 'Errors', unit: 'short', decimals: 0, bar: true },
     },
@@ -95,8 +95,8 @@ const collecting = [
     title: 'Time to diagnose a log', unit: 's', interval: '15m', none: 'No log was read in this time.',
     description: 'How long one job\'s log took to fetch, parse and classify: half of them, and 95 of 100, within these.',
     exprs: {
-      median: `histogram_quantile(0.5, sum by (le) (${rate('pushdoctor_diagnose_duration_seconds_bucket')})) >= 0`,
-      '95 of 100': `histogram_quantile(0.95, sum by (le) (${rate('pushdoctor_diagnose_duration_seconds_bucket')})) >= 0`,
+      median: `histogram_quantile(0.5, sum by (le) (${rate('pushdoctor_diagnose_duration_seconds_bucket', lib.inBar)})) >= 0`,
+      '95 of 100': `histogram_quantile(0.95, sum by (le) (${rate('pushdoctor_diagnose_duration_seconds_bucket', lib.inBar)})) >= 0`,
     },
   }),
   lib.lines({
@@ -117,7 +117,7 @@ const github = [
     description: "Requests to GitHub each second by HTTP status; none where no answer came. 304 costs nothing of the rate limit.",
     expr: `sum by (code) (${rate('pushdoctor_github_requests_total')})`,
   }),
-  lib.lines({
+  lib.sparse({
     title: 'How long requests take', unit: 's', legend: '{{endpoint}}', none: 'No request in this time.',
     description: 'Within this time 95 of 100 requests had the headers of their answer, by endpoint.',
     expr: `histogram_quantile(0.95, sum by (endpoint, le) (${rate('pushdoctor_github_request_duration_seconds_bucket')})) >= 0`,
@@ -128,21 +128,23 @@ const github = [
     expr: `min by (credential, resource) (${left})`,
   }),
   lib.rows({
-    title: 'Credentials', unit: 'short', none: 'No credential was used yet.',
-    description: 'Each credential and resource with what is left now and when its window ends.',
+    title: 'Credentials', unit: 'short', ascending: true, none: 'No credential was used yet.',
+    description: 'Each credential and resource with what is left now and when its window ends, the one with the least first.',
     exprs: {
-      A: `min by (credential, resource) (pushdoctor_github_rate_limit_remaining${here})`,
-      B: `min by (credential, resource) (pushdoctor_github_rate_limit_limit${here})`,
-      C: `min by (credential, resource) (pushdoctor_github_rate_limit_reset_timestamp_seconds${here}) - time()`,
-      D: `min by (credential) (pushdoctor_github_credential_valid${here}) + on (credential) group_left (resource) 0 * min by (credential, resource) (pushdoctor_github_rate_limit_remaining${here})`,
+      A: `min by (credential, resource) (${left})`,
+      B: `min by (credential, resource) (pushdoctor_github_rate_limit_remaining${here})`,
+      C: `min by (credential, resource) (pushdoctor_github_rate_limit_limit${here})`,
+      D: `min by (credential, resource) (pushdoctor_github_rate_limit_reset_timestamp_seconds${here}) - time()`,
+      E: `min by (credential) (pushdoctor_github_credential_valid${here}) + on (credential) group_left (resource) 0 * min by (credential, resource) (pushdoctor_github_rate_limit_remaining${here})`,
     },
     columns: {
       credential: { name: 'Credential' },
       resource: { name: 'Resource' },
-      A: { name: 'Left', unit: 'short', decimals: 0 },
-      B: { name: 'Limit', unit: 'short', decimals: 0 },
-      C: { name: 'Window ends in', unit: 's', decimals: 0 },
-      D: { name: 'Accepted', mappings: [{ type: 'value', options: { 0: { text: 'refused', color: 'red' }, 1: { text: 'accepted', color: 'green' } } }] },
+      A: { name: 'Left', unit: 'percentunit', decimals: 0 },
+      B: { name: 'Requests left', unit: 'short', decimals: 0 },
+      C: { name: 'Limit', unit: 'short', decimals: 0 },
+      D: { name: 'Window ends in', unit: 's', decimals: 0 },
+      E: { name: 'Accepted', mappings: valid },
     },
   }, [24, 6]),
 ];
@@ -151,13 +153,13 @@ const webhook = [
   lib.counts({
     title: 'Webhook deliveries by result', interval: '15m', legend: '{{result}}', none: 'No delivery in this time.',
     description: 'Deliveries of GitHub by what became of them. bad_signature: somebody has another secret, or guesses.',
-    expr: `sum by (result) (${growth('pushdoctor_webhook_deliveries_total')}) > 0`,
+    expr: growth('result', 'pushdoctor_webhook_deliveries_total'),
     colours: { accepted: 'green', ignored: 'blue', failed: 'red', bad_signature: 'orange' },
   }, [8, 8]),
   lib.counts({
     title: 'Webhook deliveries by event', interval: '15m', legend: '{{event}}', none: 'No delivery in this time.',
     description: 'Deliveries of GitHub by event; other until the signature is known to be good.',
-    expr: `sum by (event) (${growth('pushdoctor_webhook_deliveries_total')}) > 0`,
+    expr: growth('event', 'pushdoctor_webhook_deliveries_total'),
   }, [8, 8]),
   lib.lines({
     title: 'Queue of the webhook', unit: 'short', decimals: 0, legend: '{{instance}}', none: 'not scraped',
@@ -208,7 +210,7 @@ export default lib.make({
   variables: [],
   annotations: [{
     name: 'Configuration loaded', colour: 'blue', title: 'Configuration loaded', text: '{{instance}}',
-    expr: `changes(pushdoctor_config_last_reload_success_timestamp_seconds${here}[5m]) > 0`,
+    expr: `changes(pushdoctor_config_last_reload_success_timestamp_seconds${here}[$__rate_interval]) > 0`,
   }],
   rows: [['State', ...state], ['Collecting', ...collecting], ['GitHub', ...github], ['Webhook', ...webhook], ['Process', ...running]],
 });

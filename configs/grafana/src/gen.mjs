@@ -9,6 +9,10 @@ import repository from './repository.mjs';
 
 const folder = process.argv[2] ?? fileURLToPath(new URL('../dashboards', import.meta.url));
 mkdirSync(folder, { recursive: true });
+
+// The SDK puts every link into a menu that newer versions of Grafana have, where some are not drawn: https://github.com/grafana/grafana/issues/115084
+const drawn = (key, value) => (key === 'placement' && value === 'inControlsMenu' ? undefined : value);
+
 for (const d of [overview, repository, collector]) {
-  writeFileSync(join(folder, `${d.uid.replace('pushdoctor-', '')}.json`), `${JSON.stringify(d, null, 2)}\n`);
+  writeFileSync(join(folder, `${d.uid.replace('pushdoctor-', '')}.json`), `${JSON.stringify(d, drawn, 2)}\n`);
 }

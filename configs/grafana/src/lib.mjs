@@ -20,6 +20,7 @@ const keep = '${datasource:queryparam}&${job:queryparam}&${instance:queryparam}&
 export const toRepository = (name) => ({
   title: 'This repository in depth', url: `/d/pushdoctor-repository?var-repository=${name}&${keep}`,
 });
+export const toCollector = { title: 'Which, and why', url: `/d/pushdoctor-collector?${keep}` };
 export const toFindings = (repository) => ({
   title: 'Its failures at pushdoctor', url: `\${pushdoctor}/?repository=${repository}`, targetBlank: true,
 });
@@ -31,11 +32,25 @@ export const toCauseFindings = (cause, repository = '') => ({
 // selector is what stands in braces after a metric: that of $job and $instance, and more.
 export const selector = (...more) => `{${['job=~"$job"', 'instance=~"$instance"', ...more].join(', ')}}`;
 
-// cause puts words to causes: expr * <this>. Two pushdoctors may run, each with the same words or another version's.
-export const words = (...more) => `* on (cause) group_left (title, lasting, docs) topk by (cause) (1, pushdoctor_cause_info${selector(...more)})`;
+// What stands behind a counter in increase() or rate(): the time that is shown, or a bar's. A bar begins at a whole hour or so, as Grafana floors
+// the times that it asks for, and looks ahead from there: a look back would leave out what is newest. $__rate_interval makes a bar count its time
+// and one scrape more, so that nothing falls between two bars.
+export const shown = '[$__range]';
+export const inBar = '[$__rate_interval] offset -$__interval';
+
+// joined adds labels of a metric that tells words to expr. Two pushdoctors may run, each with the same words or another version's; and none
+// in the time of backfilled history, which then is shown without.
+export const joined = (expr, on, labels, info) => `(${expr} * on (${on}) group_left (${labels}) topk by (${on}) (1, ${info}) or ${expr} unless on (${on}) ${info})`;
+export const worded = (expr) => joined(expr, 'cause', 'title, lasting', `pushdoctor_cause_info${selector()}`);
 
 // orZero stands for expr where it has no series, but not where no pushdoctor is scraped: that is no data and not 0.
 export const orZero = (expr) => `${expr} or sum(0 * pushdoctor_build_info${selector()})`;
+
+// share is a part of all, 0 where there is none of the part, and no data where there is nothing at all. of makes a sum of what matches.
+export const share = (of, part, all) => `(${of(part)} or 0 * ${of()}) / (${of(all)} > 0)`;
+
+// unread counts the repositories of which a job may have ended half an hour ago that was not read.
+export const unread = (of) => orZero(`count(max by (repository) (pushdoctor_collect_lag_seconds${of}) > 1800)`);
 
 const query = (ref, expr) => new prometheus.DataqueryBuilder().refId(ref).expr(expr).datasource(datasource).editorMode(prometheus.QueryEditorMode.Code);
 
@@ -45,10 +60,9 @@ const steps = (base, colours) => new dashboard.ThresholdsConfigBuilder()
   .steps([{ value: null, color: base }, ...Object.entries(colours).map(([value, color]) => ({ value: Number(value), color }))
     .sort((a, b) => a.value - b.value)]);
 
-// mapping shows values as words: {0: ['refused', 'red']}; NaN is what a share or a quantile of nothing is.
-const mapping = (values) => Object.entries(values).map(([value, [text, color]]) => (value === 'NaN'
-  ? { type: dashboard.MappingType.SpecialValue, options: { match: 'nan', result: { text, color } } }
-  : { type: dashboard.MappingType.ValueToText, options: { [value]: { text, color } } }));
+// mapping shows values as words: {0: ['refused', 'red']}.
+const mapping = (values) => Object.entries(values)
+  .map(([value, [text, color]]) => ({ type: dashboard.MappingType.ValueToText, options: { [value]: { text, color } } }));
 
 const links = (all) => all.map((l) => {
   const link = new dashboard.DashboardLinkBuilder(l.title).type(dashboard.DashboardLinkType.Link).url(l.url);
@@ -68,9 +82,11 @@ function dress(panel, p, size) {
   return panel;
 }
 
-// one shows the value of an expression now, or over the whole time that is shown.
-export function one(p, size = [4, 4]) {
+// one shows the value of an expression now, or over the whole time that is shown. No data has a colour of its own: else it would have that
+// of the lowest values, which is green mostly.
+export function one(p, size) {
   return dress(new stat.PanelBuilder(), p, size)
+    .mappings([...mapping(p.mappings ?? {}), { type: dashboard.MappingType.SpecialValue, options: { match: 'null', result: { text: p.none, color: 'purple' } } }])
     .withTarget(query('A', p.expr).instant().legendFormat(p.legend ?? '__auto'))
     .graphMode(common.BigValueGraphMode.None)
     .colorMode(p.thresholds || p.mappings ? common.BigValueColorMode.Background : common.BigValueColorMode.None)
@@ -78,8 +94,8 @@ export function one(p, size = [4, 4]) {
     .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(['lastNotNull']));
 }
 
-// bars compares series over the whole time that is shown.
-export function bars(p, size) {
+// ranked compares series over the whole time that is shown.
+export function ranked(p, size) {
   return dress(new bargauge.PanelBuilder(), { min: 0, ...p }, size)
     .withTarget(query('A', p.expr).instant().legendFormat(p.legend))
     .orientation(common.VizOrientation.Horizontal)
@@ -90,11 +106,13 @@ export function bars(p, size) {
 }
 
 function series(p, size) {
+  const calcs = p.calcs ?? ['lastNotNull', 'max'];
   const panel = dress(new timeseries.PanelBuilder(), { min: 0, ...p }, size)
+    .colorScheme(new dashboard.FieldColorBuilder().mode(dashboard.FieldColorModeId.PaletteClassicByName))
     .legend(new common.VizLegendOptionsBuilder().showLegend(true)
       .displayMode(common.LegendDisplayMode.Table)
       .placement(size[0] > 8 ? common.LegendPlacement.Right : common.LegendPlacement.Bottom)
-      .calcs(p.calcs ?? ['lastNotNull', 'max']).sortBy(p.calcs?.[0] === 'sum' ? 'Total' : 'Max').sortDesc(true))
+      .calcs(calcs).sortBy(calcs[0] === 'sum' ? 'Total' : 'Max').sortDesc(true))
     .tooltip(new common.VizTooltipOptionsBuilder().mode(common.TooltipDisplayMode.Multi).sort(common.SortOrder.Descending));
   Object.entries(p.exprs ?? { [p.legend]: p.expr }).forEach(([legend, expr], i) => {
     const q = query(String.fromCharCode(65 + i), expr).range().legendFormat(legend);
@@ -115,17 +133,20 @@ export const lines = (p, size = [12, 8]) => series(p, size)
   .fillOpacity(p.stacked ? 30 : 5).showPoints(common.VisibilityMode.Never)
   .stacking(new common.StackingConfigBuilder().mode(p.stacked ? common.StackingMode.Normal : common.StackingMode.None).group('A'));
 
-// sparse shows what is known now and then only.
-export const sparse = (p, size = [12, 8]) => lines(p, size)
-  .interval(p.interval).showPoints(common.VisibilityMode.Always).pointSize(4).spanNulls(false);
+// sparse shows what is known now and then only. The last that was known is no present.
+export const sparse = (p, size) => lines({ calcs: ['max'], ...p }, size)
+  .interval(p.interval).showPoints(common.VisibilityMode.Always).pointSize(5).spanNulls(false);
 
-// counts shows how many events there were in each bar's time: an hour at least, as that is how far apart the samples of
-// backfilled history are. What nothing was counted of has no bar and no place in the legend. $__rate_interval makes a bar count its time and
-// one scrape more, so that nothing falls between two bars: under 1 % with the hour and 30 s.
-export const counts = (p, size = [12, 9]) => series({ unit: 'short', decimals: 0, calcs: ['sum'], ...p }, size)
-  .drawStyle(common.GraphDrawStyle.Bars).lineWidth(0).fillOpacity(80).barAlignment(common.BarAlignment.Before)
-  .interval(p.interval ?? '1h').maxDataPoints(200)
-  .stacking(new common.StackingConfigBuilder().mode(p.stacked === false ? common.StackingMode.None : common.StackingMode.Normal).group('A'));
+const bars = (p, size = [12, 9]) => series({ unit: 'short', decimals: 0, ...p }, size)
+  .drawStyle(common.GraphDrawStyle.Bars).lineWidth(0).fillOpacity(80).barAlignment(common.BarAlignment.After)
+  .stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal).group('A'));
+
+// counts shows how many events there were in each bar's time, inBar: an hour at least, as that is how far apart the samples of
+// backfilled history are. What nothing was counted of has no bar and no place in the legend.
+export const counts = (p, size) => bars({ calcs: ['sum'], ...p }, size).interval(p.interval ?? '1h').maxDataPoints(200);
+
+// levels shows how high series stood from each bar's beginning on, of series that come and go.
+export const levels = (p, size) => bars({ calcs: ['max'], ...p }, size).interval('5m');
 
 // states shows in which state each series was.
 export const states = (p, size = [24, 6]) => dress(new statetimeline.PanelBuilder(), p, size)
@@ -135,7 +156,7 @@ export const states = (p, size = [24, 6]) => dress(new statetimeline.PanelBuilde
   .legend(new common.VizLegendOptionsBuilder().showLegend(true).displayMode(common.LegendDisplayMode.List).placement(common.LegendPlacement.Bottom).calcs([]));
 
 // rows is a table with a row for each set of labels. columns are, in their order, the labels that are shown and the queries' values, with
-// what they are called; a row's first query is what it is sorted by.
+// what they are called; they are sorted by the first query's, the highest first.
 export function rows(p, size) {
   const panel = dress(new table.PanelBuilder(), p, size);
   const refs = Object.keys(p.exprs);
@@ -147,26 +168,26 @@ export function rows(p, size) {
   Object.entries(p.columns).forEach(([key, column], i) => {
     renameByName[field(key)] = column.name;
     indexByName[field(key)] = i;
-    const properties = [];
+    const properties = [{ id: 'noValue', value: column.none ?? '–' }]; // or an empty cell has the text of the empty table
     if (column.unit) properties.push({ id: 'unit', value: column.unit });
     if (column.decimals !== undefined) properties.push({ id: 'decimals', value: column.decimals });
     if (column.width) properties.push({ id: 'custom.width', value: column.width });
     if (column.links) properties.push({ id: 'links', value: links(column.links).map((l) => l.build()) });
-    if (column.mappings) properties.push({ id: 'mappings', value: column.mappings });
+    if (column.mappings) properties.push({ id: 'mappings', value: mapping(column.mappings) });
     if (column.bar) {
       properties.push({ id: 'custom.cellOptions', value: { type: 'gauge', mode: 'basic', valueDisplayMode: 'text' } });
       properties.push({ id: 'min', value: 0 }, { id: 'color', value: { mode: 'fixed', fixedColor: 'orange' } });
     }
-    if (properties.length) panel.overrideByName(column.name, properties);
+    panel.overrideByName(column.name, properties);
   });
   panel.withTransformation({ id: 'merge', options: {} });
   // A table in this form has the time of the query too; what is not in columns is not shown.
   panel.withTransformation({ id: 'filterFieldsByName', options: { include: { names: Object.keys(p.columns).map(field) } } });
   panel.withTransformation({ id: 'organize', options: { excludeByName: {}, indexByName, renameByName } });
-  return panel.sortBy([new common.TableSortByFieldStateBuilder().displayName(p.columns[refs[0]].name).desc(true)]);
+  return panel.sortBy([new common.TableSortByFieldStateBuilder().displayName(p.columns[refs[0]].name).desc(!p.ascending)]);
 }
 
-// causeColumns are the columns of what words adds.
+// causeColumns are the columns of causes that are worded.
 export const causeColumns = {
   cause: { name: 'Cause', links: [toCause('${__value.raw}')], width: 220 },
   title: { name: 'In words' },
@@ -189,7 +210,7 @@ export const single = (name, label, description, expr) => queried(name, label, d
 // make returns a dashboard of rows of panels. metric is what $job and $instance are looked up in; variables are further ones.
 export function make(d) {
   const b = new dashboard.DashboardBuilder(d.title).uid(d.uid).description(d.description).tags(['pushdoctor']).readonly()
-    .time({ from: d.from, to: 'now' }).refresh('1m').timezone('browser').tooltip(dashboard.DashboardCursorSync.Crosshair)
+    .time({ from: d.from, to: 'now' }).refresh('5m').timezone('browser').tooltip(dashboard.DashboardCursorSync.Crosshair)
     .withVariable(new dashboard.DatasourceVariableBuilder('datasource').label('Data source').description('The Prometheus that scrapes pushdoctor.').type('prometheus'))
     .withVariable(many('job', 'Job', 'Jobs of Prometheus: the services, and backfilled history.', `label_values(${d.metric}, job)`))
     .withVariable(many('instance', 'Instance', 'Services. History has none: it is in All only.', `label_values(${d.metric}{job=~"$job"}, instance)`));
@@ -217,5 +238,5 @@ export function make(d) {
 // incident marks when a registry had trouble of its own.
 export const incident = {
   name: 'Registry incidents', colour: 'red', title: 'Registry incident', text: '{{registry}}',
-  expr: `max by (registry) (pushdoctor_registry_incident${selector()}) == 1`,
+  expr: `max by (registry) (max_over_time(pushdoctor_registry_incident${selector()}[$__rate_interval])) == 1`,
 };
