@@ -161,6 +161,9 @@ func (e *Exporter) Collected(repository string, c Collection) { e.state.collecte
 // Dropped notes that the repository is no longer watched: what Collected said of it is taken back. Its counters stay.
 func (e *Exporter) Dropped(repository string) { e.state.dropped(repository) }
 
+// Kept does what Dropped does for each repository of which keep returns false.
+func (e *Exporter) Kept(keep func(repository string) bool) { e.state.kept(keep) }
+
 func seconds(t time.Time) float64 {
 	if t.IsZero() {
 		return 0

@@ -104,7 +104,7 @@ func (s *state) collected(repository string, c Collection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := s.collections[label(repository)]
-	if c.Since.IsZero() {
+	if c.Since.IsZero() || !last.Since.IsZero() && last.Since.Before(c.Since) {
 		c.Since = last.Since
 	}
 	if c.At.IsZero() {
@@ -117,6 +117,12 @@ func (s *state) collected(repository string, c Collection) {
 		}
 	}
 	s.collections[label(repository)] = c
+}
+
+func (s *state) kept(keep func(repository string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.collections, func(repository string, _ Collection) bool { return !keep(repository) })
 }
 
 func (s *state) dropped(repository string) {

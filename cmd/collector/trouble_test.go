@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -363,5 +364,32 @@ func TestArchived(t *testing.T) {
 		if diff := cmp.Diff([]string{"history", "late"}, l.read().jobs()); diff != "" {
 			t.Errorf("jobs (-want +got)\n%s", diff)
 		}
+	})
+}
+
+// Red where a reload has it that a repository which cannot be read was read a moment ago, and where one that is no longer watched goes on being behind.
+func TestReloadKeepsLag(t *testing.T) {
+	inLab(t, fakegithub.Options{}, func(t *testing.T, l *lab) {
+		l.config.Repositories = []string{repoA, "octo-lab/hidden", "octo-tools/cli"}
+		for _, name := range []string{repoA, "octo-tools/cli"} {
+			l.run(name, begin.Add(-time.Hour), fakegithub.Job{})
+		}
+		l.world.AddRepository(fakegithub.Repository{Name: "octo-lab/hidden", Hidden: true})
+		s := l.serve()
+		lag := func(name string) string { return s.metric(`pushdoctor_collect_lag_seconds{repository="` + name + `"}`) }
+		time.Sleep(2 * time.Hour)
+		l.config.Repositories = l.config.Repositories[:2]
+		if err := s.reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		behind, err := strconv.ParseFloat(lag("octo-lab/hidden"), 64)
+		if err != nil || behind < (2*time.Hour).Seconds() {
+			t.Errorf("the lag of a repository that was never read is %g s, %v", behind, err)
+		}
+		if lag(repoA) != "0" || lag("octo-tools/cli") != "" {
+			t.Errorf("lag of one that is read: %q, of one that is no longer watched: %q", lag(repoA), lag("octo-tools/cli"))
+		}
+		s.stop()
 	})
 }

@@ -32,9 +32,9 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 	clear(s.watching)
 	clear(s.named)
 	s.mu.Unlock()
-	watched := map[plot]context.CancelFunc{}
+	watched := map[plot]context.CancelCauseFunc{}
 	late := map[*collector]bool{} // that asks again for logs
-	for faulty := 0; ; {
+	for faulty, first := 0, true; ; first = false {
 		found := e.survey(ctx, config.Repositories)
 		if ctx.Err() != nil {
 			return
@@ -42,6 +42,11 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 		s.unknown(ctx, config.Repositories, found.faults)
 		s.name(found)
 		s.credentials(found.credentials)
+		if first { // what was said before a reload stands for what is watched still
+			s.exporter.Kept(func(name string) bool {
+				return found.fault(name) != nil || slices.ContainsFunc(found.plots, func(p plot) bool { return strings.EqualFold(p.name, name) })
+			})
+		}
 		for _, p := range found.plots {
 			if !late[p.by] {
 				late[p.by] = true
@@ -50,14 +55,14 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 			if _, ok := watched[p]; ok {
 				continue
 			}
-			own, stop := context.WithCancel(ctx)
+			own, stop := context.WithCancelCause(ctx)
 			watched[p] = stop
 			watchers.Go(func() { s.watch(own, p, config.Collect) })
 		}
 		for p, stop := range watched {
 			// A repository is not gone because the list of its owner could not be had.
 			if err := found.fault(p.name); !slices.Contains(found.plots, p) && (err == nil || errors.Is(err, errNotInstalled)) {
-				stop()
+				stop(errUnwatched)
 				delete(watched, p)
 			}
 		}
@@ -281,13 +286,18 @@ type watcher struct {
 	said     string // to the log: what to do about the poll before
 }
 
+// errUnwatched ends the watch of a repository that is no longer to be read. A reload ends all, and begins most of them anew.
+var errUnwatched = errors.New("the repository is no longer watched")
+
 // watch polls a repository in the configured interval until ctx ends.
 func (s *service) watch(ctx context.Context, p plot, config configs.Collect) {
 	w := &watcher{service: s, plot: p, watch: watch{name: p.name}, interval: time.Duration(config.Interval), label: p.name}
 	w.watch.claim = func(id int64) error { return s.claim(p, w.info.ID, id) }
 	s.exporter.Collected(w.label, exporter.Collection{Since: time.Now(), Due: time.Now().Add(2 * w.interval)})
 	defer func() {
-		s.exporter.Dropped(w.label)
+		if errors.Is(context.Cause(ctx), errUnwatched) {
+			s.exporter.Dropped(w.label)
+		}
 		s.fault(p.name, nil)
 		s.release(p, w.info.ID)
 	}()
