@@ -230,7 +230,11 @@ func (r *receiver) receive(ctx context.Context, w http.ResponseWriter, req *http
 	}
 	signature := req.Header.Get("X-Hub-Signature-256")
 	if signature == "" {
-		return unsigned(http.StatusUnauthorized, exporter.DeliveryBadSignature, "X-Hub-Signature-256 is missing: give the webhook a secret")
+		result := exporter.DeliveryBadSignature // GitHub's, by a webhook without a secret
+		if req.Header.Get("X-GitHub-Event") == "" {
+			result = exporter.DeliveryBadRequest // a stranger's, who posts to whatever is open
+		}
+		return unsigned(http.StatusUnauthorized, result, "X-Hub-Signature-256 is missing: give the webhook a secret")
 	}
 	kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
 	form := kind == "application/x-www-form-urlencoded"

@@ -154,6 +154,10 @@ func TestReceiver(t *testing.T) {
 		{"PUT", delivery("workflow_run", run, func(r *http.Request) { r.Method = http.MethodPut }), 405, "", ""},
 
 		{"no signature", delivery("workflow_run", run, func(r *http.Request) { r.Header.Del("X-Hub-Signature-256") }), 401, " bad_signature", ""},
+		{"no signature and no event", delivery("", run, func(r *http.Request) {
+			r.Header.Del("X-Hub-Signature-256")
+			r.Header.Del("X-GitHub-Event")
+		}), 401, " bad_request", ""},
 		{"signature of others", delivery("workflow_run", run, header("X-Hub-Signature-256", sign("another secret", run))), 401, " bad_signature", ""},
 		{"old kind of signature", delivery("workflow_run", run, func(r *http.Request) {
 			r.Header.Del("X-Hub-Signature-256")
