@@ -94,7 +94,7 @@ scrape_configs:
 	if diff := cmp.Diff([][]string{three}, box.about("PushdoctorPushBroken")); diff != "" {
 		t.Errorf("messages about repositories (-want +got):\n%s", diff)
 	}
-	shared := [][]string{{"firing PushdoctorRegistryCredentialsRefused  dockerhub credentials_expired"}}
+	shared := [][]string{{"firing PushdoctorRegistryCredentialsRefused  dockerhub "}}
 	if diff := cmp.Diff(shared, box.about("PushdoctorRegistryCredentialsRefused")); diff != "" {
 		t.Errorf("messages about the secret that six share (-want +got):\n%s", diff)
 	}
@@ -178,8 +178,13 @@ func TestAlertsInhibited(t *testing.T) {
 		ghcr("PushdoctorPushNotRecovered", "repository", "octo-lab/api"),
 		ghcr("PushdoctorPushNotRecovered", "repository", "octo-lab/api", "registry", "quay"),
 		ghcr("PushdoctorPushBroken", "repository", "octo-lab/web", "cause", "permission_denied"),
+		ghcr("PushdoctorPushNotRecovered", "repository", "octo-lab/web", "registry", "quay"),
 		ghcr("PushdoctorFaultWidespread", "cause", "package_access_denied"),
 		ghcr("PushdoctorPushBroken", "repository", "octo-lab/cli", "cause", "package_access_denied"),
+		ghcr("PushdoctorRegistryCredentialsRefused", "category", "credentials", "registry", "acr"),
+		ghcr("PushdoctorPushBroken", "repository", "octo-lab/docs", "category", "credentials", "cause", "unauthorized", "registry", "acr"),
+		ghcr("PushdoctorPushNotRecovered", "repository", "octo-lab/docs", "registry", "acr"),
+		ghcr("PushdoctorPushBroken", "repository", "octo-lab/site", "category", "permissions", "cause", "permission_denied", "registry", "acr"),
 		service("PushdoctorGitHubCredentialRefused", "pushdoctor"),
 		service("PushdoctorNothingCollected", "pushdoctor"),
 		service("PushdoctorCollectLagging", "pushdoctor"),
@@ -206,7 +211,9 @@ func TestAlertsInhibited(t *testing.T) {
 	want := []string{
 		"PushdoctorCollectLagging pushdoctor  ",
 		"PushdoctorNothingCollected pushdoctor  ",
+		"PushdoctorPushBroken pushdoctor acr octo-lab/docs",
 		"PushdoctorPushBroken pushdoctor ghcr octo-lab/cli",
+		"PushdoctorPushNotRecovered pushdoctor acr octo-lab/docs",
 		"PushdoctorPushNotRecovered pushdoctor ghcr octo-lab/api",
 		"PushdoctorRepositoryUnread pushdoctor  ",
 		"PushdoctorRepositoryUnread second  ",
@@ -263,7 +270,11 @@ func newInbox(t *testing.T) *inbox {
 		m := mail{path: r.URL.Path}
 		for _, a := range sent.Alerts {
 			m.alerts = append(m.alerts, strings.Join([]string{a.Status, a.Labels["alertname"], a.Labels["repository"], a.Labels["registry"], a.Labels["cause"]}, " "))
-			if want := "docs/causes.md#" + a.Labels["cause"]; !strings.HasSuffix(a.Annotations["runbook_url"], want) || a.Annotations["summary"] == "" {
+			want := "docs/causes.md#" + a.Labels["cause"]
+			if a.Labels["cause"] == "" {
+				want = "docs/operations.md#" + strings.ToLower(a.Labels["alertname"])
+			}
+			if !strings.HasSuffix(a.Annotations["runbook_url"], want) || a.Annotations["summary"] == "" {
 				t.Errorf("a message has the annotations %q, want a page %s", a.Annotations, want)
 			}
 		}
