@@ -194,6 +194,11 @@ func TestAlertsInhibited(t *testing.T) {
 		service("PushdoctorCollectLagging", "third"),
 		service("PushdoctorRepositoryUnread", "third"),
 		service("PushdoctorRepositoryUnread", "fourth"),
+		service("PushdoctorStoreNotWritable", "fifth"),
+		service("PushdoctorNothingCollected", "fifth"),
+		service("PushdoctorRepositoryUnread", "fifth"),
+		service("PushdoctorWebhookDeliveriesFailed", "fifth"),
+		service("PushdoctorWebhookDeliveriesFailed", "second"),
 	} {
 		posted = append(posted, map[string]any{"labels": l})
 	}
@@ -210,14 +215,15 @@ func TestAlertsInhibited(t *testing.T) {
 	}
 	want := []string{
 		"PushdoctorCollectLagging pushdoctor  ",
-		"PushdoctorNothingCollected pushdoctor  ",
 		"PushdoctorPushBroken pushdoctor acr octo-lab/docs",
 		"PushdoctorPushBroken pushdoctor ghcr octo-lab/cli",
 		"PushdoctorPushNotRecovered pushdoctor acr octo-lab/docs",
 		"PushdoctorPushNotRecovered pushdoctor ghcr octo-lab/api",
+		"PushdoctorRepositoryUnread fifth  ",
 		"PushdoctorRepositoryUnread pushdoctor  ",
 		"PushdoctorRepositoryUnread second  ",
 		"PushdoctorRepositoryUnread third  ",
+		"PushdoctorWebhookDeliveriesFailed fifth  ",
 	}
 	var inhibited []string
 	wait(t.Context(), t, 10*time.Second, "so many inhibited alerts", func() bool {
