@@ -197,6 +197,8 @@ func TestAlertsInhibited(t *testing.T) {
 		service("PushdoctorStoreNotWritable", "fifth"),
 		service("PushdoctorNothingCollected", "fifth"),
 		service("PushdoctorRepositoryUnread", "fifth"),
+		service("PushdoctorRepositoriesUnknown", "second"),
+		service("PushdoctorRepositoriesUnknown", "fourth"),
 		service("PushdoctorWebhookDeliveriesFailed", "fifth"),
 		service("PushdoctorWebhookDeliveriesFailed", "second"),
 	} {
@@ -219,6 +221,7 @@ func TestAlertsInhibited(t *testing.T) {
 		"PushdoctorPushBroken pushdoctor ghcr octo-lab/cli",
 		"PushdoctorPushNotRecovered pushdoctor acr octo-lab/docs",
 		"PushdoctorPushNotRecovered pushdoctor ghcr octo-lab/api",
+		"PushdoctorRepositoriesUnknown second  ",
 		"PushdoctorRepositoryUnread fifth  ",
 		"PushdoctorRepositoryUnread pushdoctor  ",
 		"PushdoctorRepositoryUnread second  ",
