@@ -184,7 +184,7 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		}
 		for _, sr := range all {
 			shown := sr.counter(now, s.birth, known)
-			k := counterKey{f.desc, sr.key}
+			k := keyOf(f.desc, sr.labels)
 			c := before[k]
 			if c == nil || !c.same(shown) {
 				c = shown.made(f.desc, sr.labels)
@@ -251,14 +251,13 @@ func (s *state) collectWorkflows(ch chan<- prometheus.Metric) {
 // A series is one line of a family. It is the sum of its parts, each with its own birth: a part that
 // is folded into a series that stands for long must not be seen before its time either.
 type series struct {
-	labels []string
-	key    string // of labels
+	labels []string // those of the total, if it has one part and needs no change
 	parts  []store.Total
 }
 
 // at returns what the series shows at now. A series that begins with 1 has no increase for Prometheus, so each
 // part stands at 0 for the time of birth. A birth to come is one of before the clock was set back: a counter never falls for that.
-func (s *series) at(now time.Time, birth time.Duration) float64 {
+func (s series) at(now time.Time, birth time.Duration) float64 {
 	sum := 0.0
 	for _, p := range s.parts {
 		if age := now.Sub(p.Born); len(s.labels) == 0 || age < 0 || age >= birth {
@@ -269,7 +268,7 @@ func (s *series) at(now time.Time, birth time.Duration) float64 {
 }
 
 // counter returns what the series shows at now, without the metric. A series that stands for others has no exemplar.
-func (s *series) counter(now time.Time, birth time.Duration, known exemplars) counter {
+func (s series) counter(now time.Time, birth time.Duration, known exemplars) counter {
 	c := counter{value: s.at(now, birth)}
 	if len(s.parts) > 0 {
 		c.born = s.born()
@@ -287,9 +286,18 @@ func (s *series) counter(now time.Time, birth time.Duration, known exemplars) co
 // counters are what the scrape before has shown. Most of it is the same from scrape to scrape, and to make it anew is what a scrape costs.
 type counters map[counterKey]*counter
 
+// A counterKey tells series apart by where their labels stand: the store keeps those of a total where they are from scrape to scrape, and to
+// join and compare them all would be most of what a scrape costs.
 type counterKey struct {
-	desc *prometheus.Desc
-	key  string // of the labels
+	desc   *prometheus.Desc
+	labels *string // the first; nil: there are none
+}
+
+func keyOf(d *prometheus.Desc, labels []string) counterKey {
+	if len(labels) == 0 {
+		return counterKey{desc: d}
+	}
+	return counterKey{d, &labels[0]}
 }
 
 // A counter is what a series shows.
@@ -324,30 +332,33 @@ func (c counter) made(d *prometheus.Desc, labels []string) *counter {
 }
 
 // born returns the birth of the first part.
-func (s *series) born() time.Time {
+func (s series) born() time.Time {
 	return slices.MinFunc(s.parts, func(a, b store.Total) int { return a.Born.Compare(b.Born) }).Born
 }
 
 // series returns the family's series, at most limit and those that stand for the folded others, and how many
 // were folded. The oldest stay: births do not change, so that the same are folded after a restart, and a
 // series that once stood alone never is.
-func (f family) series(totals []store.Total, limit int) (all []*series, folded int) {
+func (f family) series(totals []store.Total, limit int) (all []series, folded int) {
 	if f.open == nil {
-		one := &series{parts: totals} // no labels at all: it is there from the start
-		return []*series{one}, 0
+		return []series{{parts: totals}}, 0 // no labels at all: it is there from the start
 	}
-	by := make(map[string]*series, len(totals))
-	all = make([]*series, 0, len(totals))
+	all = make([]series, 0, len(totals))
+	if len(totals) <= limit && !slices.ContainsFunc(totals, func(t store.Total) bool { return slices.ContainsFunc(t.Labels, unclean) }) {
+		for i, t := range totals { // the store has each once
+			all = append(all, series{t.Labels, totals[i : i+1 : i+1]})
+		}
+		return all, 0
+	}
+	by := make(map[string]int, len(totals)) // where in all
 	add := func(labels []string, parts []store.Total) {
 		k := key(labels)
-		sr := by[k]
-		if sr == nil {
-			sr = &series{labels: labels, key: k, parts: parts}
-			by[k] = sr
-			all = append(all, sr)
+		if i, ok := by[k]; ok {
+			all[i].parts = append(all[i].parts, parts...)
 			return
 		}
-		sr.parts = append(sr.parts, parts...)
+		by[k] = len(all)
+		all = append(all, series{labels, parts})
 	}
 	for i, t := range totals {
 		add(cleaned(t.Labels), totals[i:i+1:i+1])
@@ -355,13 +366,14 @@ func (f family) series(totals []store.Total, limit int) (all []*series, folded i
 	if len(all) <= limit {
 		return all, 0
 	}
-	slices.SortFunc(all, func(a, b *series) int {
+	slices.SortFunc(all, func(a, b series) int {
 		return cmp.Or(a.born().Compare(b.born()), slices.Compare(a.labels, b.labels))
 	})
 	beyond := slices.Clone(all[limit:])
 	all = all[:limit]
-	for _, sr := range beyond {
-		delete(by, sr.key)
+	clear(by)
+	for i, sr := range all {
+		by[key(sr.labels)] = i
 	}
 	for _, sr := range beyond {
 		labels := slices.Clone(sr.labels)
@@ -376,13 +388,15 @@ func (f family) series(totals []store.Total, limit int) (all []*series, folded i
 // cleaned returns the values as labels: themselves, if they need no change.
 func cleaned(values []string) []string {
 	for i, v := range values {
-		if l := label(v); l != v {
+		if unclean(v) {
 			values = slices.Clone(values)
-			values[i] = l
+			values[i] = label(v)
 		}
 	}
 	return values
 }
+
+func unclean(value string) bool { return label(value) != value }
 
 // key joins labels by a byte that no UTF-8 holds.
 func key(labels []string) string { return strings.Join(labels, "\xff") }
