@@ -541,7 +541,7 @@ var calls = map[string]func(context.Context, *actions.Client, town) error{
 }
 
 // silent are the methods of actions.Client that ask nothing.
-var silent = []string{"Budget", "Date", "Flush"}
+var silent = []string{"Budget", "Credential", "Date", "Flush"}
 
 // byApp asks what only an App may, and reads by its installation's token.
 func byApp(ctx context.Context, o actions.Options) error {
