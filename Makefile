@@ -133,8 +133,12 @@ lint: go $(GOLANGCI_LINT)
 tidy: go
 	$(call begin,go mod tidy -diff); $(GO) mod tidy -diff; $(end)
 
+# The tests of cmd/collector take as long as all others: half of them run beside those.
 race: go cc
-	$(call begin,go test -race ./...); $(GO) test -race ./...; $(end)
+	$(call begin,go test -race ./...); \
+	others=$$($(GO) list ./... | grep -v '/cmd/collector$$'); \
+	{ $(GO) test -race $$others && $(GO) test -race -run '^(Test[A-F]|Fuzz|Example)' ./cmd/collector; } & \
+	$(GO) test -race -run '^Test[^A-F]' ./cmd/collector || { wait $$!; exit 1; }; wait $$!; $(end)
 
 # go test runs one fuzz target at a time, so they are listed first. On a busy machine Go before 1.27 may call the end of
 # the time itself a failure, without an input that fails: https://go.dev/issue/75804. Only that is tried again.

@@ -55,7 +55,7 @@ var contextLiterals = []string{
 	"publishing ", "published ", "pushing image", "pushing signature", "pushed image to", "built and pushed image", "pushed [registry]", "pushed: ", "start upload of ",
 	"please login prior", "login succeeded", "regctl image copy", "wasme push", "pushing to ", " preparing", "retrying in ", "step 1/", "step 1 : ", " pulling ", "pulling ", "no matching credentials", "attestation created for", "exited with error code",
 	"+ crane ", "$ crane ", "+ oras ", "$ oras ", "+ docker ", "$ docker ", "+ podman ", "+ skopeo ", "+ helm ", "+ cosign ", "+ regctl ", "$ helm ", "$ podman ", "$ skopeo ", "$ cosign ", "$ regctl ",
-	" pushed", "@sha256:", "=== run ", "expect(received)", "test session starts", "running ", " ... ok", "... failed", " stdout ----", "--- pass: ", "--- fail: ", "pushing ", "container push", "login-action@", "==> analyzing", "[analyzer]", "installing with helm", "conftest pull", "annotating resources", " layer 'sha256:",
+	" pushed", "@sha256:", "=== run ", "expect(received)", "running ", " ... ok", "... failed", " stdout ----", "--- pass: ", "--- fail: ", "pushing ", "container push", "login-action@", "==> analyzing", "[analyzer]", "installing with helm", "conftest pull", "annotating resources", " layer 'sha256:",
 }
 
 var (
@@ -70,7 +70,7 @@ var (
 	clockLine     = regexp.MustCompile(`^\d+\.\d{1,3} `)
 	digestOnly    = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	composePushed = regexp.MustCompile(`^(Image )?([\w./:-]+) Pushed\s*(?:[\d.]+s)?$`)
-	testLine      = regexp.MustCompile(`^(?:=== RUN |expect\(received\)|=+ test session starts =+|=== PAUSE |running \d+ tests?$|test \S+ \.\.\. |---- \S+ stdout ----|--- (?:PASS|FAIL|SKIP): )`)
+	testLine      = regexp.MustCompile(`^(?:=== RUN |expect\(received\)|=== PAUSE |running \d+ tests?$|test \S+ \.\.\. |---- \S+ stdout ----|--- (?:PASS|FAIL|SKIP): )`)
 	retryLine     = regexp.MustCompile(`^[\d.]+ retrying in`)
 	orasLine      = regexp.MustCompile(`^(?:Preparing \S+$|(?:Uploading|Uploaded|Exists)\s+([0-9a-f]{12}) (\S+))`)
 	dotnetLayer   = regexp.MustCompile(`^\s*Upload(?:ing|ed) layer '[^']+' to '([^'/]+)`)

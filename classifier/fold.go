@@ -106,10 +106,10 @@ func (s *state) opens(a answer) {
 	switch {
 	case strings.HasSuffix(a.text, "errors:"):
 		s.step.list = 4
-	case strings.Contains(a.low, "registry push failed; "), bodiless.MatchString(a.message):
-		s.step.window = 1
 	case a.html && a.statusSource != pushdoctor.StatusExplicit, a.client == pushdoctor.ClientJib, a.cause == pushdoctor.CauseCredentialsInvalid && a.status == 0:
 		s.step.window = 12
+	case strings.Contains(a.low, "registry push failed; "), bodiless.MatchString(a.message):
+		s.step.window = 1
 	}
 }
 
@@ -151,9 +151,10 @@ func (s *state) continues(ln parser.Line) {
 	}
 }
 
-// withBody returns the answer with the line after it, where that may be the body of an answer of which no more is told than its status.
+// withBody returns the answer with the line after it, where that is the body of an answer of which no more is told than its status: behind a line
+// of BuildKit's progress. Elsewhere it may be a script's own guess.
 func (a answer) withBody(number int, text string) (answer, bool) {
-	if number != a.line.Number+1 || !bodiless.MatchString(a.message) || !bodyLine.MatchString(text) {
+	if a.vertex == "" || number != a.line.Number+1 || !bodiless.MatchString(a.message) || !bodyLine.MatchString(text) {
 		return a, false
 	}
 	a.text, a.message = a.text+"\n"+text, a.message+"\n"+text

@@ -146,11 +146,12 @@ var msbuild = regexp.MustCompile(`^.{0,400}?(?:\.(?:targets|props|[a-z]+proj)\(\
 
 // undecorate drops it. What is left still stands in the line.
 func undecorate(text string) string {
-	switch c := text[0]; {
-	case strings.Contains(text, "): error"), strings.HasPrefix(text, "Containerize: "):
+	if strings.Contains(text, "): error") || strings.HasPrefix(text, "Containerize: ") {
 		if m := msbuild.FindString(text); m != "" && len(m) < len(text) {
 			return text[len(m):]
 		}
+	}
+	switch c := text[0]; {
 	case strings.HasPrefix(text, " > "): // BuildKit's header
 		return text
 	case c == ' ', c == '\t', c == '[', c == '|', c == 'S', c == 'F', c == 'E', c == 'x', '0' <= c && c <= '9', c >= 0x80,

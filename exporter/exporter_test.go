@@ -271,6 +271,31 @@ func TestBirth(t *testing.T) {
 	compare(t, shown(), []string{"pushdoctor_log_bytes_total 2000", series + "2"})
 }
 
+// Red where a series that is born while a scrape goes on is shown before its time.
+func TestBornDuringAScrape(t *testing.T) {
+	s := newService(t, exporter.Options{})
+	s.watch(t, 1, "octo-lab/api")
+	scraping := false
+	s.options.Now = func() time.Time { // asked when a scrape begins, and once more
+		now := time.Now()
+		if scraping && s.jobs == 0 {
+			s.read(t, 1, "image.yml", time.Hour, findings(failure(0, pushdoctor.CauseTimeout)))
+		}
+		return now
+	}
+	s.registry = prometheus.NewRegistry()
+	s.Exporter = exporter.New(s.registry, s.db, s.options)
+	scraping = true
+	for _, line := range lines(s.page(t, ""), "pushdoctor_push_failures_total{") {
+		if !strings.HasSuffix(line, " 0") {
+			t.Error(line)
+		}
+	}
+	if s.jobs == 0 {
+		t.Error("nothing was recorded during the scrape")
+	}
+}
+
 // A limit that folds other series after a restart, that folds a closed label, or that loses an event turns this red.
 func TestSeriesLimit(t *testing.T) {
 	s := newService(t, exporter.Options{MaxSeries: 2})
@@ -388,6 +413,7 @@ func TestHostileNames(t *testing.T) {
 	s.read(t, 1, strings.Repeat("é", 500)+".yaml", time.Hour, findings(failure(403, pushdoctor.CausePermissionDenied)))
 	s.now = time.Now().Add(birth)
 	s.watch(t, 2, "octo-lab/api")
+	s.Collected("octo-lab/api", exporter.Collection{})
 	s.workflow(t, 2, "a\xffb.yml", "\xf0\x28 name\n")
 	s.workflow(t, 2, "b.yml", strings.Repeat("x", 1<<20))
 	s.workflow(t, 2, "b.yml", "a second name takes the place of the first")
@@ -402,6 +428,7 @@ func TestHostileNames(t *testing.T) {
 	compare(t, lines(page, "pushdoctor_push_failures_total", "pushdoctor_workflow_info", "pushdoctor_pending_jobs",
 		`pushdoctor_series_dropped_total{metric="pushdoctor_workflow`), []string{
 		`pushdoctor_pending_jobs{repository="octo-lab/"} 1`,
+		`pushdoctor_pending_jobs{repository="octo-lab/api"} 0`,
 		`pushdoctor_push_failures_total{cause="permission_denied",registry="ghcr",repository="octo-lab/�\"quote\\\n# HELP x",status="403",workflow="` +
 			strings.Repeat("é", 100) + `"} 2`,
 		`pushdoctor_series_dropped_total{metric="pushdoctor_workflow_info"} 1`,
@@ -418,6 +445,9 @@ func TestWorkflowInfo(t *testing.T) {
 	s.workflow(t, 1, "image.yml", "Build")
 	s.restart(t)
 	s.watch(t, 1, "octo-lab/service")
+	s.watch(t, 2, "octo-lab/not-watched")
+	s.workflow(t, 2, "image.yml", "Build")
+	s.Collected("octo-lab/service", exporter.Collection{})
 	compare(t, lines(s.page(t, ""), "pushdoctor_workflow_info"), []string{
 		`pushdoctor_workflow_info{name="Build",repository="octo-lab/service",workflow="image.yml"} 1`,
 	})

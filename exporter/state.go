@@ -150,6 +150,7 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 	s.collectIncidents(ch, now)
 
 	totals, err := s.db.Totals()
+	now = s.now() // of what was born since the scrape began, the birth would be to come
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(families[store.MetricPushFailures].desc, err)
 		return
@@ -225,15 +226,21 @@ func (s *state) collectService(ch chan<- prometheus.Metric, now time.Time) {
 	}
 }
 
-// collectWorkflows names the workflows, those of the repositories with the lowest ids first: the same after a restart.
+// collectWorkflows names the workflows of what is watched, those of the repositories with the lowest ids first: the same after a restart.
 func (s *state) collectWorkflows(ch chan<- prometheus.Metric) {
 	repos, err := s.db.Repositories()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(workflowInfo, err)
 		return
 	}
+	s.mu.Lock()
+	watched := maps.Clone(s.collections)
+	s.mu.Unlock()
 	shown, folded := map[[2]string]bool{}, 0
 	for _, r := range repos {
+		if _, ok := watched[label(r.Name)]; !ok {
+			continue
+		}
 		for _, file := range slices.Sorted(maps.Keys(r.Workflows)) {
 			switch k := [2]string{label(r.Name), label(file)}; {
 			case shown[k]: // another repository had the name before
@@ -267,7 +274,7 @@ func (s series) at(now time.Time, birth time.Duration) float64 {
 	return sum
 }
 
-// counter returns what the series shows at now, without the metric. A series that stands for others has no exemplar.
+// counter returns what the series shows at now, without the metric. A series that stands for several has no exemplar.
 func (s series) counter(now time.Time, birth time.Duration, known exemplars) counter {
 	c := counter{value: s.at(now, birth)}
 	if len(s.parts) > 0 {

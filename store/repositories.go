@@ -22,7 +22,7 @@ type Repository struct {
 	State     string            `json:"state,omitempty"`  // how its last collecting ended, in the collector's words
 	Reason    string            `json:"reason,omitempty"` // why it ended so
 
-	// Workflows are the names of workflows by the base names of their files, as the newest runs that CountRuns was told of have them.
+	// Workflows are the names of workflows by the base names of their files, as the last live run that was counted has them.
 	Workflows map[string]string `json:"workflows,omitempty"`
 }
 

@@ -254,8 +254,8 @@ func (db *DB) Close() error {
 	return nil
 }
 
-// Backup writes a copy of the whole file to w, as it is at this moment, and returns its size in bytes. Others go on reading and writing meanwhile; the
-// pages that they free are used again only afterwards, so that the file may grow by what is written until then.
+// Backup writes a copy of the whole file to w, as it is at this moment, and returns its size in bytes. Others go on reading and writing meanwhile,
+// until one of them needs the file to grow: then all wait for the end of the copy. So w must be quick, a file and not a network.
 func (db *DB) Backup(w io.Writer) (size int64, err error) {
 	err = db.view("backup", func(tx *bbolt.Tx) (err error) {
 		size, err = tx.WriteTo(w)

@@ -39,7 +39,7 @@ type Total struct {
 	Value   float64
 	Born    time.Time // when it was first raised, by this machine's clock
 	Live    bool      // it counts what ended since the repository's LiveSince; else what ended before
-	Finding string    // the id of the newest finding that raised it; "" but for failed pushes
+	Finding string    // the id of the newest finding that raised it, of those of one repository; "" but for failed pushes
 }
 
 // Totals returns all totals, sorted by metric, labels and Live. A repository is called by its present name.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 
 	"github.com/akkospace/pushdoctor/configs"
 	"github.com/akkospace/pushdoctor/store"
@@ -81,7 +82,25 @@ func (p *program) tellStore(ctx context.Context, config configs.Config, server s
 	return err
 }
 
-// serveStore hands out a copy of the store, to one client at a time: while one reads, the file grows by what is written.
+// copyStore writes a copy of the store to w, by way of a file beside it: a slow reader would hold up all who write.
+func (s *service) copyStore(w io.Writer) (err error) {
+	config, _ := s.settings()
+	f, err := os.CreateTemp(filepath.Dir(config.Store.Path), "."+filepath.Base(config.Store.Path)+".backup.*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	if _, err := s.db.Backup(f); err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, f)
+	return err
+}
+
+// serveStore hands out a copy of the store, to one client at a time: each takes room on the disk.
 func (s *service) serveStore(w http.ResponseWriter, r *http.Request) {
 	if config, _ := s.settings(); !config.Web.Admin {
 		refuse(w, http.StatusForbidden, "web.admin is false in this service's configuration: it hands out no copy of its store")
@@ -97,7 +116,7 @@ func (s *service) serveStore(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := &patient{answer: http.NewResponseController(w), w: w}
-	_, err := s.db.Backup(out)
+	err := s.copyStore(out)
 	if err == nil {
 		return
 	}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -129,5 +131,57 @@ func TestBackupNotTold(t *testing.T) {
 			t.Errorf("%s: %.20q, %v, %v, %v", complaint, text, entries, err, unread)
 		}
 		s.Close()
+	}
+}
+
+// A hanging reader takes nothing until it is let go.
+type hanging struct {
+	http.ResponseWriter
+	began, free chan struct{}
+}
+
+// Write waits.
+func (h hanging) Write(b []byte) (int, error) {
+	select {
+	case h.began <- struct{}{}:
+	default:
+	}
+	<-h.free
+	return len(b), nil
+}
+
+// Red where somebody who fetches a copy slowly holds up all who write, and those who read behind them.
+func TestBackupSlowlyRead(t *testing.T) {
+	keep(t, concluded("octo-lab/api", "2026-03-01", 2))
+	db, err := store.Open("pushdoctor.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &service{db: db, log: slog.New(slog.DiscardHandler)}
+	s.config.Web.Admin, s.config.Store.Path = true, "pushdoctor.db"
+	reader := hanging{httptest.NewRecorder(), make(chan struct{}, 1), make(chan struct{})}
+	served := make(chan struct{})
+	go func() {
+		s.serveStore(reader, httptest.NewRequest(http.MethodGet, backupPath, nil))
+		close(served)
+	}()
+	<-reader.began
+	wrote := make(chan error, 1)
+	go func() { wrote <- db.PutPages(time.Now(), map[string][]byte{"a page": make([]byte, 4<<20)}) }()
+	select {
+	case err := <-wrote:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("a write waits for the reader of a backup")
+	}
+	close(reader.free)
+	<-served
+	if left, err := filepath.Glob(".pushdoctor.db.backup.*"); err != nil || len(left) > 0 {
+		t.Errorf("%q are left, %v", left, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
 	}
 }

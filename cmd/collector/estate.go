@@ -29,6 +29,7 @@ type estate struct {
 	installations map[int64]*collector
 	lists         map[string]list[actions.RepositoryInfo] // by owner, or "app/" and the installation's account
 	installed     list[actions.Installation]
+	missing       map[int64]bool // installations that GitHub did not tell the last time
 }
 
 // A list is what GitHub last told.
@@ -147,7 +148,9 @@ func (e *estate) survey(ctx context.Context, patterns []string) survey {
 				continue
 			}
 			if e.token == nil {
-				out.faults[p] = errNotInstalled
+				if out.faults[p] = errNotInstalled; installed[strings.ToLower(owner)] {
+					out.faults[p] = errNotListed
+				}
 				continue
 			}
 			take(actions.RepositoryInfo{Name: p}, e.token)
@@ -167,13 +170,13 @@ func (e *estate) survey(ctx context.Context, patterns []string) survey {
 			}
 		}
 	}
-	out.credentials = e.credentials()
+	out.credentials = e.credentials(included)
 	slices.SortFunc(out.plots, func(a, b plot) int { return strings.Compare(strings.ToLower(a.name), strings.ToLower(b.name)) })
 	return out
 }
 
-// credentials names those that requests are signed with: none of an installation that is gone.
-func (e *estate) credentials() (names []string) {
+// credentials names those that requests are signed with: none of an installation that is gone, or on an owner that no pattern names.
+func (e *estate) credentials(patterns []string) (names []string) {
 	if e.token != nil {
 		names = append(names, e.token.github.Credential())
 	}
@@ -181,15 +184,24 @@ func (e *estate) credentials() (names []string) {
 		names = append(names, e.app.Credential())
 	}
 	for _, i := range e.installed.told {
-		if c := e.installations[i.ID]; c != nil {
+		if c := e.installations[i.ID]; c != nil && named(patterns, i.Account) {
 			names = append(names, c.github.Credential())
 		}
 	}
 	return names
 }
 
-// errNotInstalled: there is no token, and no installation of the App may read the repository.
-var errNotInstalled = fmt.Errorf("%w: no installation of the GitHub App has it", actions.ErrNotFound)
+// errNotInstalled: there is no token, and the App is not installed on the owner. errNotListed: it is, and does not list a repository of that name,
+// which may have another one by now.
+var (
+	errNotInstalled = fmt.Errorf("%w: no installation of the GitHub App has it", actions.ErrNotFound)
+	errNotListed    = fmt.Errorf("%w: the installation of the GitHub App does not list it", actions.ErrNotFound)
+)
+
+// named reports whether a pattern is of the owner.
+func named(patterns []string, owner string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { of, _, _ := strings.Cut(p, "/"); return strings.EqualFold(of, owner) })
+}
 
 // A holding is what one installation may read.
 type holding struct {
@@ -206,7 +218,7 @@ func (e *estate) holdings(ctx context.Context, patterns []string, faults map[str
 	}
 	told, err := e.app.Installations(ctx)
 	if err == nil {
-		e.installed = e.installed.take(told, e.now())
+		e.installed = e.installed.take(e.missed(told), e.now())
 	} else {
 		for _, p := range patterns {
 			faults[p] = err
@@ -219,7 +231,7 @@ func (e *estate) holdings(ctx context.Context, patterns []string, faults map[str
 		return all
 	}
 	for _, i := range e.installed.told {
-		if !slices.ContainsFunc(patterns, func(p string) bool { owner, _, _ := strings.Cut(p, "/"); return strings.EqualFold(owner, i.Account) }) {
+		if !named(patterns, i.Account) {
 			continue
 		}
 		h := holding{account: i.Account}
@@ -241,6 +253,25 @@ func (e *estate) holdings(ctx context.Context, patterns []string, faults map[str
 		all = append(all, h)
 	}
 	return all
+}
+
+// missed returns the installations that GitHub has told, and those that are missing for the first time: what is read by one that is gone is
+// closed for good.
+func (e *estate) missed(told []actions.Installation) []actions.Installation {
+	before := e.missing
+	e.missing = map[int64]bool{}
+	if len(told) == 0 {
+		return told // that is believed after a day
+	}
+	for _, i := range e.installed.told {
+		if slices.ContainsFunc(told, func(t actions.Installation) bool { return t.ID == i.ID }) {
+			continue
+		}
+		if e.missing[i.ID] = true; !before[i.ID] {
+			told = append(told, i)
+		}
+	}
+	return told
 }
 
 // listed asks for a list of repositories. It is kept under key.

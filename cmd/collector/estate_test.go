@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/akkospace/pushdoctor/actions"
 	"github.com/akkospace/pushdoctor/configs"
 	"github.com/akkospace/pushdoctor/internal/fakegithub"
 	"github.com/akkospace/pushdoctor/store"
@@ -238,4 +239,47 @@ func TestCredentialsInUse(t *testing.T) {
 		}
 		s.stop()
 	})
+}
+
+// Red where a repository that an installation of the App lists under a new name is taken for one that is gone: GitHub leads from the old name to it.
+func TestRenamedForAnApp(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inLab(t, fakegithub.Options{App: fakegithub.App{ID: 4711, Key: &key.PublicKey}}, func(t *testing.T, l *lab) {
+		l.asApp(key)
+		l.config.Repositories = []string{repoA}
+		l.world.Install(fakegithub.Installation{Account: "octo-lab", All: true})
+		l.run(repoA, begin.Add(-time.Hour), failed("before"))
+		s := l.serve()
+		time.Sleep(15 * time.Minute)
+		l.world.Change(repoA, func(r *fakegithub.Repository) { r.Name = "octo-lab/service" })
+		l.run("octo-lab/service", time.Now().Add(time.Hour), failed("after"))
+		time.Sleep(9 * time.Hour)
+		if diff := cmp.Diff([]string{"after", "before"}, s.jobs()); diff != "" {
+			t.Errorf("jobs (-want +got)\n%s", diff)
+		}
+		s.stop()
+	})
+}
+
+// Red where one list of GitHub's that lacks an installation ends all that is read by it.
+func TestMissedInstallation(t *testing.T) {
+	one, two := actions.Installation{ID: 1}, actions.Installation{ID: 2}
+	e := &estate{}
+	for i, test := range []struct{ told, want []actions.Installation }{
+		{[]actions.Installation{one, two}, []actions.Installation{one, two}},
+		{[]actions.Installation{two}, []actions.Installation{two, one}},
+		{[]actions.Installation{one, two}, []actions.Installation{one, two}},
+		{[]actions.Installation{two}, []actions.Installation{two, one}},
+		{[]actions.Installation{two}, []actions.Installation{two}},
+		{nil, nil},
+	} {
+		got := e.missed(test.told)
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%d (-want +got)\n%s", i, diff)
+		}
+		e.installed = e.installed.take(got, begin)
+	}
 }

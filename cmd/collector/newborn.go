@@ -17,7 +17,7 @@ type newborn struct {
 	name string
 }
 
-// newFile begins a file that will have this name, or that of the file to which a link of this name leads. What has the name now must be a file, or
+// newFile begins a file that will have this name, or that of the file to which a link of this name leads, if it is there. What has the name now must be a file, or
 // nothing.
 func newFile(name string) (newborn, error) {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {

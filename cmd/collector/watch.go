@@ -34,7 +34,7 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 	s.mu.Unlock()
 	watched := map[plot]context.CancelCauseFunc{}
 	late := map[*collector]bool{} // that asks again for logs
-	for faulty, first := 0, true; ; first = false {
+	for faulty, first := 0, true; ; {
 		found := e.survey(ctx, config.Repositories)
 		if ctx.Err() != nil {
 			return
@@ -43,8 +43,10 @@ func (s *service) watchAll(ctx context.Context, config configs.Config, e *estate
 		s.name(found)
 		s.credentials(found.credentials)
 		if first { // what was said before a reload stands for what is watched still
+			first = len(found.faults) > 0
 			s.exporter.Kept(func(name string) bool {
-				return found.fault(name) != nil || slices.ContainsFunc(found.plots, func(p plot) bool { return strings.EqualFold(p.name, name) })
+				err := found.fault(name)
+				return err != nil && !errors.Is(err, errNotInstalled) || slices.ContainsFunc(found.plots, func(p plot) bool { return strings.EqualFold(p.name, name) })
 			})
 		}
 		for _, p := range found.plots {
