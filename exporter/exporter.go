@@ -159,7 +159,9 @@ type Collection struct {
 func (e *Exporter) Collected(repository string, c Collection) { e.state.collected(repository, c) }
 
 // Dropped notes that the repository is no longer watched: what Collected said of it is taken back. Its counters stay.
-func (e *Exporter) Dropped(repository string) { e.state.dropped(repository) }
+func (e *Exporter) Dropped(repository string) {
+	e.Kept(func(name string) bool { return name != label(repository) })
+}
 
 // Kept does what Dropped does for each repository of which keep returns false.
 func (e *Exporter) Kept(keep func(repository string) bool) { e.state.kept(keep) }

@@ -125,12 +125,6 @@ func (s *state) kept(keep func(repository string) bool) {
 	maps.DeleteFunc(s.collections, func(repository string, _ Collection) bool { return !keep(repository) })
 }
 
-func (s *state) dropped(repository string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.collections, label(repository))
-}
-
 // Describe implements prometheus.Collector.
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range families {

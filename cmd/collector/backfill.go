@@ -464,7 +464,11 @@ func (s summary) print(w io.Writer) {
 	for _, part := range []struct {
 		title string
 		rows  []tally
-	}{{"by cause", s.ByCause}, {"by repository", s.ByRepository}} {
+		words func(name string) string
+	}{
+		{"by cause", s.ByCause, func(name string) string { return causeWords(pushdoctor.Cause(name)) }},
+		{"by repository", s.ByRepository, func(string) string { return "" }},
+	} {
 		if len(part.rows) == 0 {
 			continue
 		}
@@ -474,11 +478,7 @@ func (s summary) print(w io.Writer) {
 			width = max(width, len(r.Name))
 		}
 		for _, r := range part.rows {
-			words := ""
-			if c := pushdoctor.Cause(r.Name); c.Valid() {
-				words = causeWords(c)
-			}
-			line := fmt.Sprintf("%6d  %-*s  %s", r.Count, width, r.Name, words)
+			line := fmt.Sprintf("%6d  %-*s  %s", r.Count, width, r.Name, part.words(r.Name))
 			fmt.Fprintln(w, strings.TrimRight(line, " "))
 		}
 	}

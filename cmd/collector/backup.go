@@ -31,7 +31,10 @@ func (p *program) backupStore(ctx context.Context, config configs.Config, server
 	if err != nil {
 		return err
 	}
-	err = p.tellStore(ctx, config, server, out)
+	err = p.tell(ctx, config, server, backupPath, typeBackup, out, func(db *store.DB) error {
+		_, err := db.Backup(out)
+		return err
+	})
 	if err == nil {
 		err = readable(out.Name())
 	}
@@ -61,27 +64,6 @@ func readable(file string) error {
 	return err
 }
 
-// tellStore writes the store to w.
-func (p *program) tellStore(ctx context.Context, config configs.Config, server string, w io.Writer) (err error) {
-	if server != "" {
-		return ask(ctx, server, backupPath, typeBackup, w)
-	}
-	db, err := store.OpenReadOnly(config.Store.Path)
-	if errors.Is(err, store.ErrLocked) {
-		server, unknown := listenURL(config.Web)
-		if unknown != nil {
-			return fmt.Errorf("%w\n%w", storeAdvice(err), unknown)
-		}
-		return ask(ctx, server, backupPath, typeBackup, w)
-	}
-	if err != nil {
-		return storeAdvice(err)
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	_, err = db.Backup(w)
-	return err
-}
-
 // copyStore writes a copy of the store to w, by way of a file beside it: a slow reader would hold up all who write.
 func (s *service) copyStore(w io.Writer) (err error) {
 	config, _ := s.settings()
@@ -100,31 +82,11 @@ func (s *service) copyStore(w io.Writer) (err error) {
 	return err
 }
 
-// serveStore hands out a copy of the store, to one client at a time: each takes room on the disk.
+// serveStore hands out a copy of the store: each takes room on the disk.
 func (s *service) serveStore(w http.ResponseWriter, r *http.Request) {
 	if config, _ := s.settings(); !config.Web.Admin {
 		refuse(w, http.StatusForbidden, "web.admin is false in this service's configuration: it hands out no copy of its store")
 		return
 	}
-	if !s.recounting.TryLock() {
-		refuse(w, http.StatusConflict, "history or the store is being told to somebody else")
-		return
-	}
-	defer s.recounting.Unlock()
-	w.Header().Set("Content-Type", typeBackup)
-	if r.Method == http.MethodHead {
-		return
-	}
-	out := &patient{answer: http.NewResponseController(w), w: w}
-	err := s.copyStore(out)
-	if err == nil {
-		return
-	}
-	if r.Context().Err() == nil {
-		s.log.ErrorContext(r.Context(), "the store could not be handed out whole", "err", err)
-	}
-	if out.begun {
-		panic(http.ErrAbortHandler) // a reader must not take the end of this for the end of the store
-	}
-	refuse(w, http.StatusInternalServerError, "the store cannot be read: the service's log says why")
+	s.handOut(w, r, typeBackup, s.copyStore)
 }

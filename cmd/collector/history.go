@@ -53,23 +53,10 @@ func (p *program) writeHistory(ctx context.Context, config configs.Config, serve
 }
 
 // tellHistory writes history to w.
-func (p *program) tellHistory(ctx context.Context, config configs.Config, server string, w io.Writer) (err error) {
-	if server != "" {
-		return ask(ctx, server, historyPath, exporter.ContentTypeHistory, w)
-	}
-	db, err := store.OpenReadOnly(config.Store.Path)
-	if errors.Is(err, store.ErrLocked) {
-		server, unknown := listenURL(config.Web)
-		if unknown != nil {
-			return fmt.Errorf("%w\n%w", storeAdvice(err), unknown)
-		}
-		return ask(ctx, server, historyPath, exporter.ContentTypeHistory, w)
-	}
-	if err != nil {
-		return storeAdvice(err)
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	return exporter.WriteHistory(ctx, w, db, p.clock()().Add(-exporter.HistoryLag))
+func (p *program) tellHistory(ctx context.Context, config configs.Config, server string, w io.Writer) error {
+	return p.tell(ctx, config, server, historyPath, exporter.ContentTypeHistory, w, func(db *store.DB) error {
+		return exporter.WriteHistory(ctx, w, db, p.clock()().Add(-exporter.HistoryLag))
+	})
 }
 
 // A history looks at what is written of one.
@@ -120,64 +107,21 @@ func mayWrite(file string) error {
 	return f.drop()
 }
 
-// ask copies what a running service tells at a path, which must be of this type.
-func ask(ctx context.Context, server, path, kind string, w io.Writer) error {
-	base, name, err := serviceAt(server)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath(path).String(), nil)
-	if err != nil {
-		return errors.New("no request can be made of the service's address") // err quotes it
-	}
-	resp, err := (&http.Client{CheckRedirect: stay}).Do(req)
-	if err != nil {
-		return fmt.Errorf("asking the service: %w", err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // nothing was written
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("service at %s: %w", name, refusedPage(resp))
-	}
-	if got := resp.Header.Get("Content-Type"); got != kind {
-		return fmt.Errorf("service at %s: the answer is not pushdoctor's: %.100q", name, got)
-	}
-	if _, err := io.Copy(w, resp.Body); err != nil {
-		return fmt.Errorf("copying what the service at %s tells: %w", name, err)
-	}
-	return nil
+// serveHistory tells history: it is gigabytes where there is much.
+func (s *service) serveHistory(w http.ResponseWriter, r *http.Request) {
+	s.handOut(w, r, exporter.ContentTypeHistory, func(out io.Writer) error {
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			return s.writeHistory(r.Context(), out)
+		}
+		w.Header().Set("Content-Encoding", "gzip") // a hundredth of the bytes
+		z := gzip.NewWriter(out)
+		if err := s.writeHistory(r.Context(), z); err != nil {
+			return err
+		}
+		return z.Close()
+	})
 }
 
-// serveHistory tells history, to one client at a time: it is gigabytes where there is much.
-func (s *service) serveHistory(w http.ResponseWriter, r *http.Request) {
-	if !s.recounting.TryLock() {
-		refuse(w, http.StatusConflict, "history or the store is being told to somebody else")
-		return
-	}
-	defer s.recounting.Unlock()
-	w.Header().Set("Content-Type", exporter.ContentTypeHistory)
-	if r.Method == http.MethodHead {
-		return
-	}
-	out := &patient{answer: http.NewResponseController(w), w: w}
-	to, end := io.Writer(out), func() error { return nil }
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") { // a hundredth of the bytes
-		w.Header().Set("Content-Encoding", "gzip")
-		z := gzip.NewWriter(out)
-		to, end = z, z.Close
-	}
-	err := exporter.WriteHistory(r.Context(), to, s.db, s.program.clock()().Add(-exporter.HistoryLag))
-	if err == nil {
-		err = end()
-	}
-	if err == nil {
-		return
-	}
-	if r.Context().Err() == nil {
-		s.log.ErrorContext(r.Context(), "history could not be told whole", "err", err)
-	}
-	if out.begun {
-		panic(http.ErrAbortHandler) // a reader must not take the end of this for the end of history
-	}
-	w.Header().Del("Content-Encoding")
-	refuse(w, http.StatusInternalServerError, "history cannot be read from the store: the service's log says why")
+func (s *service) writeHistory(ctx context.Context, w io.Writer) error {
+	return exporter.WriteHistory(ctx, w, s.db, s.program.clock()().Add(-exporter.HistoryLag))
 }

@@ -113,10 +113,10 @@ func TestServeHistory(t *testing.T) {
 		}
 		s := l.serve()
 		time.Sleep(12 * time.Hour)
-		s.recounting.Lock()
+		s.handing.Lock()
 		busy := httptest.NewRecorder()
 		s.handler.ServeHTTP(busy, httptest.NewRequest(http.MethodGet, historyPath, nil))
-		if s.recounting.Unlock(); busy.Code != http.StatusConflict {
+		if s.handing.Unlock(); busy.Code != http.StatusConflict {
 			t.Errorf("two at a time: status %d", busy.Code)
 		}
 		om := s.get(historyPath) // its client asks for gzip

@@ -3,12 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // A newborn file is written beside its name, which it gets once it is whole.
@@ -49,24 +46,3 @@ func (f newborn) keep(mode fs.FileMode) error {
 
 // drop removes the file.
 func (f newborn) drop() error { return errors.Join(f.Close(), os.Remove(f.File.Name())) }
-
-// A patient writer gives its reader a minute for each part: the listener's deadline is made for pages.
-type patient struct {
-	answer *http.ResponseController
-	w      io.Writer
-	begun  bool
-}
-
-// Write writes b.
-func (p *patient) Write(b []byte) (int, error) {
-	p.begun = true
-	_ = p.answer.SetWriteDeadline(time.Now().Add(time.Minute)) // a server without deadlines needs none
-	return p.w.Write(b)
-}
-
-// refuse answers with an error, as the API does.
-func refuse(w http.ResponseWriter, code int, text string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	fmt.Fprintf(w, "{\"error\": %q}\n", text)
-}

@@ -108,7 +108,7 @@ type service struct {
 	late backlog
 
 	backfilling sync.Mutex // held while an order is carried out, and for good once run ends
-	recounting  sync.Mutex // held while history or the store is told
+	handing     sync.Mutex // held while history or the store is told
 
 	mu        sync.Mutex // guards what follows
 	config    configs.Config
