@@ -120,7 +120,7 @@ func (s *state) interesting(ln parser.Line) bool {
 	switch {
 	case text[0] == '#' && len(text) > 1 && '0' <= text[1] && text[1] <= '9':
 		return true
-	case s.step.docker != nil && !s.step.docker.done, s.step.list > 0:
+	case s.step.inPush(), s.step.list > 0:
 		return true
 	case ln.Kind == parser.Error:
 		return true

@@ -73,7 +73,7 @@ func (s *state) observeDocker(ln parser.Line, low string) bool {
 			st.asked = true
 		}
 	}
-	if st.docker == nil || st.docker.done {
+	if !st.inPush() {
 		return false
 	}
 	if m := digestLine.FindStringSubmatch(text); m != nil {

@@ -27,7 +27,7 @@ func (s *state) place(a *answer) {
 			a.dir = pull // Go's own errors say Get, crane's GET; a copy reads its source
 		case kind == vertexImage, kind == vertexCache, a.ofPush():
 			a.dir = push
-		case st.docker != nil && !st.docker.done:
+		case st.inPush():
 			a.dir = push
 		case st.cmd.verb == verbPull && a.client == pushdoctor.ClientOras:
 			a.wasPull = true
@@ -45,13 +45,13 @@ func (s *state) place(a *answer) {
 	} else if a.dir == push && kind == vertexOther && !(a.operation == pushdoctor.OperationCacheExport && splitURL(a.url).registry) {
 		a.dir = pull
 	}
-	if s.step.testing && a.vertex == "" && kind == vertexUnknown && (st.docker == nil || st.docker.done) {
+	if s.step.testing && a.vertex == "" && kind == vertexUnknown && !st.inPush() {
 		a.dir = pull // a test of a client prints what the client would
 	}
 	if kind == vertexCache {
 		a.operation = pushdoctor.OperationCacheExport
 	}
-	inPush := st.docker != nil && !st.docker.done
+	inPush := st.inPush()
 	if daemonPing && !inPush && a.dir == push && (a.operation == "" || a.operation == pushdoctor.OperationToken) {
 		a.operation = pushdoctor.OperationLogin
 	}
@@ -63,12 +63,25 @@ func (s *state) place(a *answer) {
 // decorate fills in from the context what the line itself does not say.
 func (s *state) decorate(a *answer) {
 	st := &s.step
-	inPush := st.docker != nil && !st.docker.done
 	s.ofLogin(a)
+	a.anonymous = a.anonymous || st.anonymous
+	st.nameImage(a)
+	st.nameHost(a)
+	st.nameClient(a)
+	st.nameOperation(a)
+	if st.inPush() && st.docker.client == pushdoctor.ClientCompose {
+		a.client = pushdoctor.ClientCompose
+	}
+}
+
+// inPush reports whether the Docker daemon is pushing an image.
+func (st *step) inPush() bool { return st.docker != nil && !st.docker.done }
+
+func (st *step) nameImage(a *answer) {
+	inPush := st.inPush()
 	if a.pathOnly && inPush && st.docker.repository != "" {
 		a.image, a.pathOnly = st.docker.repository, false
 	}
-	a.anonymous = a.anonymous || st.anonymous
 	if a.image == "" && a.operation != pushdoctor.OperationLogin && a.operation != pushdoctor.OperationCacheExport {
 		switch {
 		case inPush:
@@ -83,6 +96,9 @@ func (s *state) decorate(a *answer) {
 			a.image, a.guessed = st.publishing, true
 		}
 	}
+}
+
+func (st *step) nameHost(a *answer) {
 	if a.operation == pushdoctor.OperationCacheExport && a.host == "" {
 		a.host = orElse(st.authHost, st.cacheHost)
 	}
@@ -107,32 +123,40 @@ func (s *state) decorate(a *answer) {
 	if a.host == "" && a.client == pushdoctor.ClientOther && a.operation != pushdoctor.OperationLogin {
 		a.host = st.uploadHost
 	}
-	if !a.strong {
-		switch {
-		case st.wrapper != "" && a.vertex == "" && (a.client == "" || a.client == pushdoctor.ClientDocker || a.client == pushdoctor.ClientBuildx):
-			a.client = st.wrapper
-		case inPush && (a.client == "" || a.client == pushdoctor.ClientDocker || a.client == pushdoctor.ClientBuildx && a.vertex == ""):
-			a.client = st.docker.client
-		case st.cmd.verb == verbPush && st.cmd.client != "" && agrees(a.client, st.cmd.client):
-			a.client = st.cmd.client
-		case a.client == "" && st.cmd.client != "":
-			a.client = st.cmd.client
-		case a.client == pushdoctor.ClientBuildx && a.vertex == "" && st.cmd.verb == verbLogin && st.cmd.client == pushdoctor.ClientHelm:
-			a.client = st.cmd.client
-		case a.client == pushdoctor.ClientBuildx && a.vertex == "" && strings.HasPrefix(a.text, "unknown: "):
-			a.client = pushdoctor.ClientDocker // its containerd store puts a code before containerd's words
-		case a.client == "" && (unquotedURL.MatchString(a.text) || strings.HasSuffix(strings.TrimRight(a.url, "/"), "/v2")):
-			a.client = pushdoctor.ClientDocker
-		case a.client == "" && a.method != "" && a.code != "" && strings.Contains(a.line.Text, strings.ToUpper(a.method)+" http"):
-			a.client = pushdoctor.ClientCrane
-		case a.client == "" && startsWithCode(a.line.Text):
-			a.client = pushdoctor.ClientDocker
-			if strings.HasPrefix(strings.TrimSpace(a.line.Text), "ERROR: ") {
-				a.client = pushdoctor.ClientBuildx
-			}
+}
+
+func (st *step) nameClient(a *answer) {
+	if a.strong {
+		return
+	}
+	inPush := st.inPush()
+	switch {
+	case st.wrapper != "" && a.vertex == "" && (a.client == "" || a.client == pushdoctor.ClientDocker || a.client == pushdoctor.ClientBuildx):
+		a.client = st.wrapper
+	case inPush && (a.client == "" || a.client == pushdoctor.ClientDocker || a.client == pushdoctor.ClientBuildx && a.vertex == ""):
+		a.client = st.docker.client
+	case st.cmd.verb == verbPush && st.cmd.client != "" && agrees(a.client, st.cmd.client):
+		a.client = st.cmd.client
+	case a.client == "" && st.cmd.client != "":
+		a.client = st.cmd.client
+	case a.client == pushdoctor.ClientBuildx && a.vertex == "" && st.cmd.verb == verbLogin && st.cmd.client == pushdoctor.ClientHelm:
+		a.client = st.cmd.client
+	case a.client == pushdoctor.ClientBuildx && a.vertex == "" && strings.HasPrefix(a.text, "unknown: "):
+		a.client = pushdoctor.ClientDocker // its containerd store puts a code before containerd's words
+	case a.client == "" && (unquotedURL.MatchString(a.text) || strings.HasSuffix(strings.TrimRight(a.url, "/"), "/v2")):
+		a.client = pushdoctor.ClientDocker
+	case a.client == "" && a.method != "" && a.code != "" && strings.Contains(a.line.Text, strings.ToUpper(a.method)+" http"):
+		a.client = pushdoctor.ClientCrane
+	case a.client == "" && startsWithCode(a.line.Text):
+		a.client = pushdoctor.ClientDocker
+		if strings.HasPrefix(strings.TrimSpace(a.line.Text), "ERROR: ") {
+			a.client = pushdoctor.ClientBuildx
 		}
 	}
-	if inPush && a.operation == "" {
+}
+
+func (st *step) nameOperation(a *answer) {
+	if st.inPush() && a.operation == "" {
 		switch {
 		case manifestCodes[a.code], st.docker.allUp() && (st.docker.sent || a.status >= 500 || a.code != "" && !authCode(a.code)):
 			a.operation = pushdoctor.OperationManifest
@@ -148,9 +172,6 @@ func (s *state) decorate(a *answer) {
 	}
 	if a.operation == "" && uploadCodes[a.code] {
 		a.operation = pushdoctor.OperationUpload
-	}
-	if inPush && st.docker.client == pushdoctor.ClientCompose {
-		a.client = pushdoctor.ClientCompose
 	}
 }
 
