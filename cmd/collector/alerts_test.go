@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -86,7 +85,7 @@ scrape_configs:
 	}
 	prometheus := exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address=127.0.0.1:0", "--rules.alert.resend-delay=1s")
-	p := &scraper{features: "alerts", api: "http://" + daemon(t, prometheus)}
+	p := &scraper{features: "alerts", api: "http://" + start(t, prometheus, prometheusListens).address}
 
 	broken := "firing PushdoctorPushBroken octo-lab/%s ghcr permission_denied"
 	three := []string{fmt.Sprintf(broken, "api"), fmt.Sprintf(broken, "cli"), fmt.Sprintf(broken, "web")}
@@ -338,45 +337,5 @@ func startAlertmanager(t *testing.T, inbox string) string {
 	}
 	cmd := exec.Command("prometheus-alertmanager", "--config.file="+file, "--storage.path="+filepath.Join(dir, "data"),
 		"--web.listen-address=127.0.0.1:0", "--cluster.listen-address=")
-	return daemon(t, cmd)
-}
-
-// daemon runs cmd until the test ends, and returns the address that it says it listens on.
-func daemon(t *testing.T, cmd *exec.Cmd) string {
-	t.Helper()
-	var out said
-	cmd.Stderr = &out
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v; make alerts installs what this needs", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // one that has ended tells so below
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("%s: %v\n%s", cmd.Path, err, out.String())
-			}
-		case <-time.After(10 * time.Second):
-			_ = cmd.Process.Kill()
-			t.Errorf("%s did not end within 10 s", cmd.Path)
-		}
-		if t.Failed() {
-			t.Logf("%s said:\n%s", cmd.Path, out.String())
-		}
-	})
-	return listening(t, cmd.Path, &out, regexp.MustCompile(`msg="Listening on" address=(\S+)`))
-}
-
-// listening waits until a program says at which address it listens.
-func listening(t *testing.T, program string, out *said, says *regexp.Regexp) (address string) {
-	t.Helper()
-	wait(t.Context(), t, 20*time.Second, program+" to listen", func() bool {
-		if m := says.FindStringSubmatch(out.String()); m != nil {
-			address = m[1]
-		}
-		return address != ""
-	})
-	return address
+	return start(t, cmd, prometheusListens).address
 }

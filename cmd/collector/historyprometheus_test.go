@@ -84,7 +84,7 @@ func TestHistoryInPrometheus(t *testing.T) {
 	if diff := cmp.Diff(series, got); diff != "" {
 		t.Errorf("sums (-store +Prometheus):\n%s", diff)
 	}
-	for line := range strings.Lines(p.said(t)) {
+	for line := range strings.Lines(p.log.String()) {
 		if strings.Contains(line, "level=warn") || strings.Contains(line, "level=error") {
 			t.Errorf("Prometheus says: %s", line)
 		}

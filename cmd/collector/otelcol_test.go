@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -60,7 +59,7 @@ func TestOTLPCollector(t *testing.T) {
 		cmd := exec.Command(pushdoctor, "serve", "--store", pushdoctor+".db", "--listen", "127.0.0.1:0")
 		cmd.Env = append(environment(g), "PUSHDOCTOR_REPOSITORIES="+repoA, "PUSHDOCTOR_COLLECT_INTERVAL=1s", "PUSHDOCTOR_METRICS_BIRTH=1s",
 			"PUSHDOCTOR_OTLP_ENDPOINT="+endpoint, "PUSHDOCTOR_OTLP_INTERVAL=500ms")
-		return start(t, cmd, regexp.MustCompile(`msg="pushdoctor serves" address=(http://\S+)`))
+		return faultless(t, cmd, regexp.MustCompile(`msg="pushdoctor serves" address=(http://\S+)`))
 	}
 	// now is a job of now: what ended before the service saw the repository is no live total.
 	now := func(job fakegithub.Job) {
@@ -146,40 +145,21 @@ func startCollector(t *testing.T, program, tap string) string {
 	t.Helper()
 	cmd := exec.Command(program, "--config", "testdata/otelcol/collector.yaml")
 	cmd.Env = append(os.Environ(), "PUSHDOCTOR_TAP="+tap)
-	address, _ := start(t, cmd, regexp.MustCompile(`Starting HTTP server.*"endpoint": "([^"]+)"`))
+	address, _ := faultless(t, cmd, regexp.MustCompile(`Starting HTTP server.*"endpoint": "([^"]+)"`))
 	return "http://" + address
 }
 
-// start runs cmd until stop is called, or the test ends, and returns the address that it says it listens on. It must end well, and tell of no error.
-func start(t *testing.T, cmd *exec.Cmd, says *regexp.Regexp) (address string, stop func()) {
+// faultless is start for a program that must tell of no error.
+func faultless(t *testing.T, cmd *exec.Cmd, says *regexp.Regexp) (address string, stop func()) {
 	t.Helper()
-	var out said
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	d := start(t, cmd, says)
 	stop = sync.OnceFunc(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // one that has ended tells so below
-		select {
-		case err := <-ended:
-			if err != nil || t.Failed() || regexp.MustCompile(`level=ERROR|\terror\t`).MatchString(out.String()) {
-				t.Errorf("%s: %v\n%s", cmd.Path, err, out.String())
-			}
-		case <-time.After(20 * time.Second):
-			_ = cmd.Process.Kill()
-			t.Errorf("%s did not end within 20 s\n%s", cmd.Path, out.String())
+		if d.stop(); regexp.MustCompile(`level=ERROR|\terror\t`).MatchString(d.out.String()) {
+			t.Errorf("%s told of an error:\n%s", cmd.Path, d.out)
 		}
 	})
 	t.Cleanup(stop)
-	wait(t.Context(), t, 20*time.Second, cmd.Path+" to listen", func() bool {
-		if m := says.FindStringSubmatch(out.String()); m != nil {
-			address = m[1]
-		}
-		return address != ""
-	})
-	return address, stop
+	return d.address, stop
 }
 
 // A backend takes what the collector hands on.

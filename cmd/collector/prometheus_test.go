@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -49,7 +48,7 @@ func TestPrometheus(t *testing.T) {
 		if len(p.exemplars(ctx, t)) == 0 {
 			t.Errorf("%s: no failure names its finding as an exemplar", p.features)
 		}
-		for line := range strings.Lines(p.said(t)) {
+		for line := range strings.Lines(p.log.String()) {
 			if strings.Contains(line, "level=warn") || strings.Contains(line, "level=error") {
 				t.Errorf("%s: Prometheus says: %s", p.features, line)
 			}
@@ -118,7 +117,7 @@ func firstMatch(t *testing.T, r io.Reader, re *regexp.Regexp) string {
 type scraper struct {
 	features string
 	api      string
-	log      string // file
+	log      *said
 }
 
 // startPrometheus runs a Prometheus with these features until the test ends.
@@ -141,49 +140,8 @@ func runPrometheus(t *testing.T, name, yaml string, args ...string) *scraper {
 	if err := os.WriteFile(config, []byte(yaml), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p := &scraper{features: name, log: filepath.Join(dir, "log")}
-	log, err := os.Create(p.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close() //nolint:errcheck // the child has its own
-	cmd := exec.Command("prometheus", append(args, "--config.file="+config, "--web.listen-address=127.0.0.1:0")...)
-	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // one that has ended tells so below
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("prometheus: %v\n%s", err, p.said(t))
-			}
-		case <-time.After(10 * time.Second):
-			_ = cmd.Process.Kill()
-			t.Error("prometheus did not end within 10 s")
-		}
-	})
-	listening := regexp.MustCompile(`msg="Listening on" address=(\S+)`)
-	wait(t.Context(), t, 10*time.Second, "prometheus to listen", func() bool {
-		if m := listening.FindStringSubmatch(p.said(t)); m != nil {
-			p.api = "http://" + m[1]
-		}
-		return p.api != ""
-	})
-	return p
-}
-
-// said returns what Prometheus has logged.
-func (p *scraper) said(t *testing.T) string {
-	t.Helper()
-	said, err := os.ReadFile(p.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(said)
+	d := start(t, exec.Command("prometheus", append(args, "--config.file="+config, "--web.listen-address=127.0.0.1:0")...), prometheusListens)
+	return &scraper{features: name, api: "http://" + d.address, log: d.out}
 }
 
 // until waits until expr has a result.
